@@ -1,0 +1,119 @@
+#include "fd.h"
+
+#include <errno.h>
+
+void cow_close_fd(int *fd)
+{
+	int saved = errno;
+
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+	errno = saved;
+}
+
+void cow_close_dir(DIR **dir)
+{
+	int saved = errno;
+
+	if (*dir != NULL)
+		closedir(*dir);
+	*dir = NULL;
+	errno = saved;
+}
+
+void cow_close_file(FILE **file)
+{
+	int saved = errno;
+
+	if (*file != NULL)
+		fclose(*file);
+	*file = NULL;
+	errno = saved;
+}
+
+void cow_free_pointer(void *pointer)
+{
+	void **p = pointer;
+
+	free(*p);
+	*p = NULL;
+}
+
+int cow_write_all(int fd, const void *data, size_t size)
+{
+	const char *p = data;
+
+	while (size > 0) {
+		ssize_t n = write(fd, p, size);
+
+		if (n < 0) {
+			if (errno == EINTR)
+				continue;
+			return -1;
+		}
+		p += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+int cow_read_all(int fd, void *data, size_t size)
+{
+	char *p = data;
+
+	while (size > 0) {
+		ssize_t n = read(fd, p, size);
+
+		if (n < 0) {
+			if (errno == EINTR)
+				continue;
+			return -1;
+		}
+		if (n == 0) {
+			errno = 0;
+			return -1;
+		}
+		p += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+char *cow_read_to_end(int fd, size_t max, size_t *size)
+{
+	cleanup_free char *buf = NULL;
+	size_t used = 0;
+	size_t room = 0;
+
+	for (;;) {
+		ssize_t n;
+
+		if (used + 1 >= room) {
+			size_t want = room == 0 ? 16384 : room * 2;
+			char *grown = realloc(buf, want);
+
+			if (grown == NULL)
+				return NULL;
+			buf = grown;
+			room = want;
+		}
+		n = read(fd, buf + used, room - used - 1);
+		if (n < 0) {
+			if (errno == EINTR)
+				continue;
+			return NULL;
+		}
+		if (n == 0)
+			break;
+		used += (size_t)n;
+		if (used > max) {
+			errno = EFBIG;
+			return NULL;
+		}
+	}
+	buf[used] = '\0';
+	if (size != NULL)
+		*size = used;
+	return cow_steal_ptr(&buf);
+}
