@@ -47,17 +47,21 @@ enum cow_filter_verdict {
 	COW_FILTER_REFUSE,	/* fails with `errnum` when `notify` matches (always, if there is none) */
 };
 
-/* (args[arg] & mask) == value, in the 64-bit registers as seccomp_data has them; masks here only ever have low 32 bits. */
+/*
+ * (args[arg] & mask) == value, or != where `differs` is set, in the 64-bit registers as seccomp_data has them; masks here only
+ * ever have low 32 bits. `differs` comes only with a mask of all 32 bits: that complement has no other short form.
+ */
 struct cow_filter_cond {
 	uint8_t arg;
+	bool differs;
 	uint32_t mask;
 	uint32_t value;
 };
 
-/* A conjunction of at most 3 conditions; a list is a disjunction of disjoint or overlapping conjunctions. */
+/* A conjunction of conditions, no two on the same argument (libseccomp takes one per argument); a list is a disjunction. */
 struct cow_filter_clause {
 	uint8_t nconds;
-	struct cow_filter_cond conds[4];
+	struct cow_filter_cond conds[2];
 };
 
 struct cow_filter_call {
@@ -67,10 +71,11 @@ struct cow_filter_call {
 	enum cow_call call;
 	enum cow_filter_verdict verdict;
 	int errnum;
-	/* When the verdict applies, and its exact complement (a unit test proves it). nnotify == 0: always. */
+	/* When the verdict applies, and its exact complement (a unit test proves it). nnotify == 0: always. No two clauses of
+	   one call match the same arguments: libseccomp keeps no order between overlapping rules. */
 	size_t nnotify, npass;
-	struct cow_filter_clause notify[8];
-	struct cow_filter_clause pass[4];
+	struct cow_filter_clause notify[5];
+	struct cow_filter_clause pass[2];
 	const char *why;
 };
 
@@ -81,7 +86,12 @@ const struct cow_filter_call *cow_filter_calls(size_t *count);
 const uint32_t *cow_filter_arches(void);
 /* Number of a table entry on an architecture, or -1 if the architecture has no such call. */
 int cow_filter_number(const struct cow_filter_call *call, uint32_t audit_arch);
-/* The family of a trapped call, COW_CALL_NONE if the table does not have it. O(1), thread-safe after the first use. */
+/* The entry of that name, NULL if the table has none. */
+const struct cow_filter_call *cow_filter_named(const char *name);
+/*
+ * The family of a trapped call, COW_CALL_NONE if the table does not have it. O(1), thread-safe.
+ * x32 calls (bit 30 of `nr` on x86_64) are never in it: a notification of one is to be answered with ENOSYS.
+ */
 enum cow_call cow_filter_lookup(uint32_t audit_arch, int nr);
 
 /*
