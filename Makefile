@@ -3,7 +3,9 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 BUILD ?= build
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC = gcc
+endif
 VERSION := 0.1.0
 
 bindir = $(PREFIX)/bin
@@ -16,7 +18,7 @@ PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
 
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla
-HARDENING = -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2
+HARDENING = -fstack-protector-strong -fPIE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 LD_HARDENING = -pie -Wl,-z,relro,-z,now
 CPPFLAGS += -D_GNU_SOURCE -DCOW_VERSION='"$(VERSION)"' -DCOW_LIBEXECDIR='"$(libexecdir)"'
 CFLAGS ?= -O2 -g
@@ -27,12 +29,11 @@ endif
 ifeq ($(SANITIZE),1)
 override CFLAGS += -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=all
 LDFLAGS += -fsanitize=address,undefined
-BUILD := $(BUILD)/sanitize
+override BUILD := $(BUILD)/sanitize
 else
 override CFLAGS += $(HARDENING)
 LDFLAGS += $(LD_HARDENING)
 endif
-# Every build leaves a stamp of its flags, so that WERROR=1 or CFLAGS=… rebuild what they must.
 LDLIBS = $(PKG_LIBS) -pthread
 
 BIN = $(BUILD)/bin
@@ -53,7 +54,16 @@ UNIT_BIN := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SRC))
 
 all: $(addprefix $(BIN)/,$(PROGRAMS))
 
-$(BUILD)/obj/%.o: %.c Makefile
+# Every build leaves a stamp of its flags, so that WERROR=1 or CFLAGS=… rebuild what they must. A missing compiler or
+# library is said here, by its package, before the compiler stumbles over it.
+FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(LDLIBS)
+$(BUILD)/flags: FORCE
+	@pkg-config --exists $(PACKAGES) 2>/dev/null && command -v $(firstword $(CC)) >/dev/null || \
+		{ contrib/deps --check build; echo "cannot build: see above" >&2; exit 1; }
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(FLAGS))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(FLAGS))' >$@
+
+$(BUILD)/obj/%.o: %.c Makefile $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
@@ -69,7 +79,7 @@ $(BIN)/cowrun $(BIN)/cowrun-agent $(BIN)/cowrun-hook:
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # Runs inside any image: static, and never sanitized.
-$(BIN)/cowrun-init: $(INIT_SRC) $(wildcard runtime/init/*.h) Makefile
+$(BIN)/cowrun-init: $(INIT_SRC) $(wildcard runtime/init/*.h) Makefile $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -std=gnu11 -Os $(WARNINGS) $(if $(filter 1,$(WERROR)),-Werror) -fstack-protector-strong -static -s -o $@ $(INIT_SRC)
 
@@ -77,9 +87,91 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(PART_OBJ) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# Run inside the containers of the end-to-end tests; one source file or one directory each.
+E2E_PROGRAMS := $(patsubst tests/e2e/programs/%,$(BUILD)/e2e/%,$(basename $(wildcard tests/e2e/programs/*.c)) \
+	$(patsubst %/main.c,%,$(wildcard tests/e2e/programs/*/main.c)))
+.SECONDEXPANSION:
+$(BUILD)/e2e/%: $$(wildcard tests/e2e/programs/$$*.c tests/e2e/programs/$$*/*) Makefile $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -std=gnu11 -O2 $(WARNINGS) $(if $(filter 1,$(WERROR)),-Werror) -o $@ $(filter %.c,$^)
+
+# --- checks ---------------------------------------------------------------------------------------------------------
+# What needs packages installs them first and then starts make again, so that pkg-config is asked when it is there.
+
+JOBS ?= $(shell nproc)
+SUBMAKE = $(MAKE) --no-print-directory
+ENGINES ?= podman-runc bundle-runc bundle-crun bundle-crun-init
+
+deps-%:
+	@contrib/deps $*
+
+check: deps-test
+	@$(SUBMAKE) -j$(JOBS) all unit-programs e2e-programs
+	@$(SUBMAKE) -j$(JOBS) SANITIZE=1 unit-programs
+	@BUILD=$(BUILD) tests/run $(if $(STRICT),--strict) unit sanitize $(addprefix e2e-,$(ENGINES))
+
+check-unit: deps-build
+	@$(SUBMAKE) -j$(JOBS) all unit-programs
+	@BUILD=$(BUILD) tests/run unit
+
+check-sanitize: deps-build
+	@$(SUBMAKE) -j$(JOBS) SANITIZE=1 unit-programs
+	@BUILD=$(BUILD) tests/run sanitize
+
+check-e2e: deps-test
+	@$(SUBMAKE) -j$(JOBS) all e2e-programs
+	@BUILD=$(BUILD) tests/run $(if $(PLAIN),--plain) $(if $(FILTER),--filter '$(FILTER)') $(addprefix e2e-,$(ENGINES))
+
+# The unit programs want the built programs beside them too (cowrun-init is run by its own test).
+unit-programs: $(UNIT_BIN) $(addprefix $(BIN)/,$(PROGRAMS))
+e2e-programs: $(E2E_PROGRAMS)
+
+lint: deps-lint
+	@contrib/lint
+
+demo: deps-test
+	@$(SUBMAKE) -j$(JOBS) all
+	@BUILD=$(BUILD) contrib/demo
+
+bench: deps-test
+	@$(SUBMAKE) -j$(JOBS) all
+	@BUILD=$(BUILD) tests/bench/start
+
+# --- installation ---------------------------------------------------------------------------------------------------
+
+MAN_PAGES = $(wildcard contrib/man/*.[1-8])
+
+install: all
+	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libexecdir) $(DESTDIR)$(PREFIX)/share/cowrun
+	install -m 0755 $(BIN)/cowrun $(DESTDIR)$(bindir)/
+	install -m 0755 $(BIN)/cowrun-agent $(BIN)/cowrun-hook $(BIN)/cowrun-init $(DESTDIR)$(libexecdir)/
+	install -m 0644 config/*.json $(DESTDIR)$(PREFIX)/share/cowrun/
+	for page in $(MAN_PAGES); do \
+		install -D -m 0644 $$page $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/} || exit 1; \
+	done
+
+uninstall:
+	rm -f $(DESTDIR)$(bindir)/cowrun
+	rm -rf $(DESTDIR)$(libexecdir) $(DESTDIR)$(PREFIX)/share/cowrun
+	for page in $(MAN_PAGES); do rm -f $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/}; done
+
 clean:
 	rm -rf build
 
-.PHONY: all clean
+help:
+	@echo 'make                 the programs, in $(BIN)'
+	@echo 'make demo            a container compiles and runs a program in a branch of this very source tree'
+	@echo 'make check           unit tests, the same under ASan and UBSan, and the end-to-end tests'
+	@echo 'make check-unit, check-sanitize, check-e2e     a part of it; ENGINES="$(ENGINES)"'
+	@echo '                     FILTER=REGEX: the tests of that name; PLAIN=1: the scenarios under the delegate alone'
+	@echo 'make lint            clang-format, clang-tidy, shellcheck, man pages, headers that compile alone'
+	@echo 'make bench           what a container costs to start, with cowrun and without'
+	@echo 'make install         DESTDIR=$(DESTDIR) PREFIX=$(PREFIX); make uninstall'
+	@echo 'make clean'
+	@echo 'WERROR=1: warnings are errors. SANITIZE=1: with ASan and UBSan, in $(BUILD)/sanitize. BUILD=DIR: elsewhere.'
+	@echo 'Packages of Debian that are missing are installed by demo, check, lint and bench; for make itself: contrib/deps build'
+
+FORCE:
+.PHONY: all check check-unit check-sanitize check-e2e unit-programs e2e-programs lint demo bench install uninstall clean help FORCE
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(call objects,$(LIB_SRC) $(AGENT_SRC) $(WRAPPER_SRC) $(HOOK_SRC) $(UNIT_SRC)))
