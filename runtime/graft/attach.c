@@ -1,0 +1,177 @@
+/*
+ * The grafts of a container that is about to start: nothing runs in it yet, so nothing has to be revealed at once.
+ * A new branch: the root is split. A branch that existed: its placeholders are covered again.
+ */
+#include "internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../lib/fd.h"
+#include "../lib/log.h"
+
+static int open_beneath(int dirfd, const char *path, int flags)
+{
+	struct open_how how = {.flags = (unsigned)(flags | O_NOFOLLOW | O_CLOEXEC),
+			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+
+	return (int)syscall(SYS_openat2, dirfd, *path ? path : ".", &how, sizeof(how));
+}
+
+static int split_in_place(struct cow_tree *t, int upper, int lower, const char *path);
+
+/* A directory that the delegate made on the way to a nested mount point: lower and mount point have to show side by
+ * side. */
+static int split_beside_mount(struct cow_tree *t, int upper, int lower, const struct cow_entry *entry)
+{
+	cleanup_close int up = openat(upper, entry->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	cleanup_close int low = openat(lower, entry->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (up < 0 || low < 0)
+		return errno == ENOTDIR ? 0 : errno;
+	if (cow_mount_id(up) != t->upper_mount)
+		return 0; /* the mount itself */
+	return split_in_place(t, up, low, entry->path);
+}
+
+static int split_in_place(struct cow_tree *t, int upper, int lower, const char *path)
+{
+	struct cow_entries entries = {0};
+	struct stat st;
+	int error = fstat(lower, &st) == 0 ? 0 : errno;
+
+	if (error == 0)
+		error = cow_placeholders_make(t, lower, path, upper, &entries);
+	if (error == 0)
+		error = cow_split_record(t, upper, path, &st, &entries);
+	if (error == 0 && cow_tree_enter(t) != 0)
+		error = errno;
+	else if (error == 0) {
+		error = cow_placeholders_graft(t, lower, upper, &entries);
+		cow_tree_leave(t);
+	}
+	for (size_t i = 0; error == 0 && i < entries.count; i++)
+		if (!entries.list[i].grafted && entries.list[i].directory)
+			error = split_beside_mount(t, upper, lower, &entries.list[i]);
+	if (error == 0 && (cow_copy_attributes(lower, upper, &st) != 0 || cow_copy_times(upper, &st) != 0))
+		error = errno;
+	if (error == 0)
+		cow_table_add_split(t, &st, path, upper);
+	cow_entries_free(&entries);
+	return error;
+}
+
+/* Covers one placeholder of an earlier run again. What the host deleted since is not the branch's to keep. */
+static int regraft(struct cow_tree *t, int lower, int upper, const char *name, const char *path, bool directory)
+{
+	cleanup_close int at = open_beneath(lower, path, O_PATH);
+	cleanup_close int mount = -1;
+	struct stat st;
+	int error = 0;
+
+	if (at < 0 || fstat(at, &st) != 0 || S_ISDIR(st.st_mode) != directory || S_ISLNK(st.st_mode)) {
+		cow_log_warning("%s is no longer in %s", path, t->branch->trees[t->index].lower);
+		return unlinkat(upper, name, directory ? AT_REMOVEDIR : 0) == 0 ? 0 : errno;
+	}
+	if (cow_tree_enter(t) != 0)
+		return errno;
+	mount = cow_mount_clone(at, "", directory);
+	if (mount < 0 || cow_mount_attach(mount, upper, name) != 0)
+		error = errno;
+	else
+		cow_table_add(t, cow_mount_id(mount), &st, path);
+	cow_tree_leave(t);
+	return error;
+}
+
+static int resume_directory(struct cow_tree *t, int lower, int upper);
+
+static int resume_entry(struct cow_tree *t, int lower, int upper, const char *name)
+{
+	cleanup_close int fd = openat(upper, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	cleanup_free char *path = NULL;
+	cleanup_close int dir = -1;
+	struct stat st;
+	int marked;
+
+	if (fd < 0 || fstat(fd, &st) != 0)
+		return errno;
+	if (cow_mount_id(fd) != t->upper_mount || (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)))
+		return 0;
+	marked = cow_mark_get(t->branch, fd, &path);
+	if (marked < 0)
+		return errno;
+	cow_close_fd(&fd);
+	if (marked > 0)
+		return regraft(t, lower, upper, name, path, S_ISDIR(st.st_mode));
+	if (!S_ISDIR(st.st_mode))
+		return 0;
+	dir = openat(upper, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return dir < 0 ? errno : resume_directory(t, lower, dir);
+}
+
+static int resume_directory(struct cow_tree *t, int lower, int upper)
+{
+	int copy = openat(upper, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_dir DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	struct dirent *de;
+	int error = 0;
+
+	if (dir == NULL) {
+		error = errno;
+		if (copy >= 0)
+			close(copy);
+		return error;
+	}
+	while (error == 0 && (errno = 0, de = readdir(dir)) != NULL)
+		if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0)
+			error = resume_entry(t, lower, upper, de->d_name);
+	return error != 0 ? error : errno;
+}
+
+/* 1: the root was split in an earlier run, 0: never, -1: error. */
+static int split_before(struct cow_tree *t, int upper, struct cow_error **err)
+{
+	cleanup_close int dir = -1;
+	struct cow_journal *journal;
+	struct cow_ident ident;
+	char name[16];
+	int before;
+
+	snprintf(name, sizeof(name), "trees/%zu", t->index);
+	dir = openat(t->branch->dirfd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0 || cow_ident_of(upper, &ident) != 0)
+		return cow_error_set(err, errno, "branch %s: %s", t->branch->name, name);
+	journal = cow_journal_load(dir, err);
+	if (journal == NULL)
+		return -1;
+	before = cow_journal_find_split(journal, &ident) != NULL;
+	cow_journal_free(journal);
+	return before;
+}
+
+int cow_tree_attach(struct cow_tree *t, struct cow_error **err)
+{
+	cleanup_close int upper = openat(t->upper, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_close int lower = openat(t->lower, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int before;
+	int error;
+
+	if (upper < 0 || lower < 0)
+		return cow_error_set(err, errno, "cannot open the workdir %s", t->workdir);
+	before = split_before(t, upper, err);
+	if (before < 0)
+		return -1;
+	error = before ? resume_directory(t, lower, upper) : split_in_place(t, upper, lower, "");
+	if (error == ENOSPC)
+		return cow_error_set(err, error, "cannot graft %s (no room for mounts: fs.mount-max, or on the disk)",
+				     t->branch->trees[t->index].lower);
+	return error == 0 ? 0 : cow_error_set(err, error, "cannot graft %s", t->branch->trees[t->index].lower);
+}

@@ -1,0 +1,141 @@
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../lib/fd.h"
+#include "../lib/log.h"
+
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x4000U /* Linux 6.8; before, the plain id comes back and is reused after an unmount */
+#endif
+
+uint64_t cow_mount_id(int fd)
+{
+	struct statx sx;
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID | STATX_MNT_ID_UNIQUE, &sx) != 0)
+		return 0;
+	if ((sx.stx_mask & (STATX_MNT_ID | STATX_MNT_ID_UNIQUE)) == 0)
+		return 0;
+	return sx.stx_mnt_id;
+}
+
+bool cow_mount_root(int fd)
+{
+	struct statx sx;
+
+	return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &sx) == 0 &&
+	       (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+int cow_tree_enter(struct cow_tree *t)
+{
+	return setns(t->container_ns, CLONE_NEWNS);
+}
+
+void cow_tree_leave(struct cow_tree *t)
+{
+	int saved = errno;
+
+	/* Nothing may go on with names in the wrong namespace: there the host's paths would be the container's. */
+	if (setns(t->host_ns, CLONE_NEWNS) != 0) {
+		cow_log_error("cannot return to the host's mount namespace: %s", strerror(errno));
+		abort();
+	}
+	errno = saved;
+}
+
+int cow_mount_clone(int dirfd, const char *name, bool recursive)
+{
+	unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW;
+
+	if (*name == '\0')
+		flags |= AT_EMPTY_PATH;
+	if (recursive)
+		flags |= AT_RECURSIVE;
+	return (int)syscall(SYS_open_tree, dirfd, name, flags);
+}
+
+int cow_mount_attach(int mount, int dirfd, const char *name)
+{
+	unsigned flags = MOVE_MOUNT_F_EMPTY_PATH;
+
+	if (*name == '\0')
+		flags |= MOVE_MOUNT_T_EMPTY_PATH;
+	return (int)syscall(SYS_move_mount, mount, "", dirfd, name, flags);
+}
+
+int cow_mount_detach(int dirfd, const char *name)
+{
+	int result;
+
+	/* umount2 takes no descriptor, and /proc/self/fd/N of an O_PATH one would count as a use. */
+	if (fchdir(dirfd) != 0)
+		return -1;
+	result = umount2(name, UMOUNT_NOFOLLOW);
+	/* The working directory must not pin the stage or the shadow. */
+	if (chdir("/") != 0)
+		return -1;
+	return result;
+}
+
+char *cow_fd_path(int fd)
+{
+	char link[40];
+	char path[8192];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path));
+	if (n < 0)
+		return NULL;
+	if ((size_t)n >= sizeof(path)) {
+		errno = ENAMETOOLONG;
+		return NULL;
+	}
+	return strndup(path, (size_t)n);
+}
+
+char *cow_fd_name(int fd)
+{
+	static const char deleted[] = " (deleted)";
+	cleanup_free char *path = cow_fd_path(fd);
+	struct stat st;
+	char *slash;
+	size_t len;
+
+	if (path == NULL)
+		return NULL;
+	slash = strrchr(path, '/');
+	if (slash == NULL) {
+		errno = ENOENT;
+		return NULL;
+	}
+	len = strlen(slash + 1);
+	/* d_path adds it; a file may also be called so, but then it still has a link. */
+	if (len > sizeof(deleted) - 1 && strcmp(slash + 1 + len - (sizeof(deleted) - 1), deleted) == 0 &&
+	    fstat(fd, &st) == 0 && st.st_nlink == 0)
+		slash[1 + len - (sizeof(deleted) - 1)] = '\0';
+	return strdup(slash + 1);
+}
+
+char *cow_tree_relative(const struct cow_tree *t, int fd)
+{
+	cleanup_free char *path = cow_fd_path(fd);
+	size_t len = strlen(t->workdir);
+
+	if (path == NULL || strncmp(path, t->workdir, len) != 0)
+		return NULL;
+	if (path[len] == '\0')
+		return strdup("");
+	return path[len] == '/' ? strdup(path + len + 1) : NULL;
+}

@@ -1,0 +1,68 @@
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "../lib/fd.h"
+
+static int open_journal(struct cow_tree *t, struct cow_error **err)
+{
+	cleanup_close int dir = -1;
+	char name[16];
+
+	snprintf(name, sizeof(name), "trees/%zu", t->index);
+	dir = openat(t->branch->dirfd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return cow_error_set(err, errno, "branch %s: %s", t->branch->name, name);
+	t->journal = cow_journal_open(dir, err);
+	return t->journal < 0 ? -1 : 0;
+}
+
+struct cow_tree *cow_tree_new(const struct cow_branch *branch, size_t index, const struct cow_tree_fds *fds,
+			      int container_ns, int host_ns, struct cow_error **err)
+{
+	struct cow_tree *t = calloc(1, sizeof(*t));
+
+	if (t == NULL)
+		abort();
+	t->branch = branch;
+	t->index = index;
+	t->workdir = branch->trees[index].workdir;
+	t->upper = fds->upper;
+	t->shadow = fds->shadow;
+	t->stage = fds->stage;
+	t->lower = fds->lower;
+	t->container_ns = container_ns;
+	t->host_ns = host_ns;
+	t->journal = -1;
+	t->upper_mount = cow_mount_id(t->upper);
+	t->lower_mount = cow_mount_id(t->lower);
+	pthread_mutex_init(&t->structure, NULL);
+	pthread_mutex_init(&t->table_lock, NULL);
+	pthread_cond_init(&t->copied, NULL);
+	if (t->upper_mount == 0 || t->lower_mount == 0)
+		cow_error_set(err, 0, "statx gives no mount id: Linux 5.8 or later is needed");
+	else if (open_journal(t, err) == 0)
+		return t;
+	cow_tree_free(t);
+	return NULL;
+}
+
+void cow_tree_free(struct cow_tree *t)
+{
+	if (t == NULL)
+		return;
+	cow_table_free(t);
+	cow_close_fd(&t->upper);
+	cow_close_fd(&t->shadow);
+	cow_close_fd(&t->stage);
+	cow_close_fd(&t->lower);
+	cow_close_fd(&t->journal);
+	pthread_cond_destroy(&t->copied);
+	pthread_mutex_destroy(&t->table_lock);
+	pthread_mutex_destroy(&t->structure);
+	free(t);
+}

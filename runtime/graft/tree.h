@@ -1,0 +1,137 @@
+/*
+ * The live copy-on-write engine of one workdir: a running container's upper with its grafts.
+ *
+ * Theory of operation (DESIGN section 3): the workdir is a mount of the branch's upper directory. What the branch has
+ * not changed is a *placeholder* there, covered by a *graft*: a read-only mount of the lower entry. split() replaces a
+ * grafted directory by a real one whose entries are grafts; copy-up replaces a grafted file by a copy. Both are
+ * prepared in the *stage*, a directory that is reached through the upper's mount but lies outside its root, and
+ * revealed by one RENAME_EXCHANGE. The exchange is done from the host's mount namespace, where the placeholder is no
+ * mount point (vfs_rename() asks the caller's namespace only), and takes the placeholder together with its graft to the
+ * stage; from there the graft is *retired*: unmounted if idle, else moved to the *shadow* below the upper, so that
+ * descriptors in it keep their path and stay inside the container's tree for Landlock.
+ *
+ * All descriptors are O_PATH ones through the container's mounts. Work on names is done in the host's namespace, work
+ * on mounts (open_tree, move_mount, umount2) in the container's: cow_tree_enter() and cow_tree_leave() switch the
+ * calling thread, which must not share its fs_struct (unshare(CLONE_FS), see setns(2)).
+ *
+ * Threads: every function may be called from any worker. `structure` is held while names and mounts change together;
+ * `table_lock` guards the tables and is never held over a system call.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "../branch/journal.h"
+#include "../branch/store.h"
+#include "../lib/error.h"
+
+/* A directory or file of the lower: device and inode as the container sees them. */
+struct cow_lower_id {
+	dev_t dev;
+	ino_t ino;
+};
+
+enum cow_graft_state {
+	COW_GRAFT_ATTACHED, /* covers its placeholder in the upper */
+	COW_GRAFT_PENDING,  /* taken away, still on the placeholder in the stage */
+	COW_GRAFT_SHADOWED, /* in use, kept under the shadow */
+	COW_GRAFT_GONE,     /* unmounted; only its memory is left */
+};
+
+struct cow_graft {
+	uint64_t mount; /* STATX_MNT_ID(_UNIQUE) */
+	struct cow_lower_id lower;
+	char *path; /* of the lower entry when it was grafted, relative to the lower root: for marks and the journal
+		       only */
+	bool directory;
+	enum cow_graft_state state;
+	char *where; /* PENDING: name in the stage; SHADOWED: path below the shadow */
+	char *place; /* path below the workdir when it was retired */
+	struct cow_graft *next_by_mount, *next_by_lower, *next_retired;
+};
+
+/* The upper directory that a lower directory became. */
+struct cow_split {
+	struct cow_lower_id lower;
+	char *path;
+	int upper; /* O_PATH, through the upper's mount; its link count tells whether it still exists */
+	struct cow_split *next;
+};
+
+enum { COW_TREE_BUCKETS = 4096 };
+
+struct cow_tree_stats {
+	uint64_t splits, split_entries, copy_ups, copied_bytes, freed, shadowed;
+};
+
+struct cow_tree {
+	const struct cow_branch *branch;
+	size_t index;
+	const char *workdir;
+	int upper, shadow, stage, lower; /* through the container's mounts; owned */
+	int container_ns, host_ns;       /* not owned */
+	int journal;
+	uint64_t upper_mount, lower_mount;
+	pthread_mutex_t structure;
+	pthread_mutex_t table_lock;
+	pthread_cond_t copied;
+	struct cow_graft *by_mount[COW_TREE_BUCKETS];
+	struct cow_graft *by_lower[COW_TREE_BUCKETS];
+	struct cow_split *splits[COW_TREE_BUCKETS];
+	struct cow_graft *retired;
+	struct cow_graft *gone;
+	struct cow_copying *copying;
+	uint64_t stage_count;
+	struct cow_tree_stats stats;
+};
+
+/* The descriptors of an attach message, in its order (architecture.md). Ownership moves to the tree. */
+struct cow_tree_fds {
+	int upper, shadow, stage, lower;
+};
+
+struct cow_tree *cow_tree_new(const struct cow_branch *branch, size_t index, const struct cow_tree_fds *fds,
+			      int container_ns, int host_ns, struct cow_error **err);
+void cow_tree_free(struct cow_tree *t);
+/* Grafts what the container is to see at its start: the root of a new branch, every placeholder of one that existed. */
+int cow_tree_attach(struct cow_tree *t, struct cow_error **err);
+
+/* Where a descriptor is. */
+enum cow_place_kind {
+	COW_PLACE_OUTSIDE, /* not in this tree */
+	COW_PLACE_UPPER,   /* real, in the upper */
+	COW_PLACE_GRAFT,   /* in a lower object that the container sees */
+	COW_PLACE_STALE,   /* in a lower object that split or copy-up took away */
+};
+enum cow_place_kind cow_tree_place(struct cow_tree *t, int fd);
+
+/*
+ * The real upper directory for a directory descriptor that is in the tree (any kind but OUTSIDE), splitting what is in
+ * the way. New O_PATH descriptor, or -1 with errno (ENOENT: it is no longer in the branch).
+ */
+int cow_tree_real_directory(struct cow_tree *t, int fd);
+/* What a STALE descriptor's object is in the branch now, without splitting: O_PATH descriptor, or -1 (ENOENT: gone). */
+int cow_tree_counterpart(struct cow_tree *t, int fd);
+
+/*
+ * Copies the grafted non-directory `name` of real directory `parent` up. `check`, if given, is asked with the staged
+ * copy (attributes set, O_PATH-like use only) before any content is copied: non-zero is an errno that ends the copy-up.
+ * `truncate`: no content. 0, also if it is real already; or an errno. ESTALE: the name meant something else by then;
+ * resolve again.
+ */
+typedef int (*cow_copy_check)(int staged, void *data);
+int cow_tree_copy_up(struct cow_tree *t, int parent, const char *name, bool truncate, cow_copy_check check, void *data);
+
+/* Is `name` of real directory `parent` a placeholder under a graft? Its graft's root (O_PATH) in *root. */
+bool cow_tree_is_grafted(struct cow_tree *t, int parent, const char *name, int *root);
+/* Deletes a grafted entry: file, or directory whose lower is empty. Permission is the caller's business. 0 or an errno.
+ */
+int cow_tree_drop(struct cow_tree *t, int parent, const char *name);
+/* renameat2(2) of entries that may be grafted, as the calling thread's credentials allow. 0 or an errno. */
+int cow_tree_rename(struct cow_tree *t, int from, const char *old, int to, const char *new, unsigned flags);
+
+/* Retires the grafts that were taken away since the last time; the caller holds no descriptor in them any more. */
+void cow_tree_reap(struct cow_tree *t);
