@@ -16,8 +16,8 @@
  *
  * A call is in it for one of four reasons:
  *   - it may change a name, an inode or a file's content below a workdir (a mutation: split or copy-up comes first);
- *   - it looks something up through a directory handle, which may be stale: opened while the directory was inside a
- * graft;
+ *   - it looks something up through a directory handle, which may be stale, opened while the directory was inside a
+ *     graft;
  *   - it moves a process's working or root directory, which must not stay inside a graft;
  *   - it could go round the read-only mounts or round the filter itself (refused).
  * What is not in it never reaches the agent: a call that is missed and writes ends as EROFS on the graft.

@@ -14,12 +14,15 @@
  * this small can be proved (tests/unit/test_filter.c runs its output over every call and flag combination).
  *
  * Shape:
- *     which architecture?        unknown: ENOSYS (a personality whose numbers we cannot read must not go round the
- * table) x86_64: bit 30 of nr set?  x32: ENOSYS binary search over nr      not in the table: ALLOW the call's clauses
- * one that matches: its verdict; none: ALLOW Every path is straight and ends in a return, so the only jumps are forward
- * and there is nothing to merge. For a call that is not in the table the program looks at nr and arch only; the kernel
- * (5.11) notices and keeps a bitmap of such calls that skips the filter altogether. Jumps over a subtree can exceed the
- * 8 bits of a conditional jump and are written as BPF_JA.
+ *   - which architecture? Unknown: ENOSYS, for one whose numbers we cannot read must not go round the table;
+ *   - x86_64: is bit 30 of nr set? That is x32: ENOSYS;
+ *   - binary search over nr; not in the table: ALLOW;
+ *   - the call's clauses; one that matches: the call's verdict; none: ALLOW.
+ *
+ * Every path is straight and ends in a return, so the only jumps are forward and there is nothing to merge. For a call
+ * that is not in the table the program looks at nr and arch only; the kernel (5.11) notices and keeps a bitmap of such
+ * calls that skips the filter altogether. Jumps over a subtree can exceed the 8 bits of a conditional jump and are
+ * written as BPF_JA.
  */
 enum { X32_BIT = 0x40000000 };
 

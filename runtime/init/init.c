@@ -27,7 +27,7 @@
  *   1. not dumpable, so that no other process in the container can take the descriptors it holds (exec undoes it);
  *   2. no_new_privs, without which neither a filter nor Landlock may be installed;
  *   3. the filter (protocol.h). From then on every call of the table waits for the agent, which does not serve this
- * listener before it got it: nothing but read, write, sendmsg and close until the agent's 'k';
+ *      listener before it got it: nothing but read, write, sendmsg and close until the agent's 'k';
  *   4. Landlock. The ruleset comes from the agent as the answer to a call that the kernel itself would fail;
  *   5. chdir once more, under the agent's eyes: a working directory inside a graft is split;
  *   6. exec.

@@ -6,7 +6,7 @@
 
 #include "error.h"
 
-enum { COW_MESSAGE_FDS = 32, COW_MESSAGE_SIZE = 65536 };
+enum { COW_MESSAGE_FDS = 40, COW_MESSAGE_SIZE = 65536 };
 
 /* Sends `size` bytes with `nfds` descriptors (0 to COW_MESSAGE_FDS). 0 or -1 with errno. */
 int cow_message_send(int sock, const void *data, size_t size, const int *fds, size_t nfds);
