@@ -1,6 +1,7 @@
 /*
  * trees/N/journal: append-only records of what the engine did, for diff, commit and conflict checks. Each record is one
- * write(2), framed by its length and a checksum; a torn tail (kill -9 in the middle) is ignored when read and cut off when opened for append.
+ * write(2), framed by its length and a checksum; a torn tail (kill -9 in the middle) is ignored when read and cut off
+ * when opened for append.
  *
  * An upper inode is named by `struct cow_ident`: device-independent, survives reuse of inode numbers.
  */

@@ -21,7 +21,7 @@ struct cow_branch_tree {
 
 struct cow_branch {
 	char *name;
-	char *id; /* container that made it */
+	char *id;        /* container that made it */
 	int64_t created; /* seconds since the epoch */
 	uint8_t nonce[COW_NONCE_SIZE];
 	size_t ntrees;
@@ -32,10 +32,12 @@ struct cow_branch {
 
 /*
  * Makes branches/NAME with its trees, or loads it if it exists with the same trees (lower and workdir). Idempotent:
- * the wrapper calls it to reserve the place, before the container exists. A branch of that name over another lower is an error.
+ * the wrapper calls it to reserve the place, before the container exists. A branch of that name over another lower is
+ * an error.
  */
 struct cow_branch *cow_branch_create(const char *store, const char *name, const char *id,
-				     const struct cow_branch_tree *trees, size_t ntrees, bool *made, struct cow_error **err);
+				     const struct cow_branch_tree *trees, size_t ntrees, bool *made,
+				     struct cow_error **err);
 struct cow_branch *cow_branch_load(const char *store, const char *name, struct cow_error **err);
 void cow_branch_free(struct cow_branch *b);
 void cow_branch_cleanup(struct cow_branch **b);
@@ -56,9 +58,9 @@ char **cow_branch_names(const char *store, struct cow_error **err);
 
 /*
  * The placeholder mark (architecture.md). `path` of the mark is relative to the lower root.
- * cow_mark_get: 1 and *path (caller frees) if fd's inode is a placeholder of this branch, 0 if it is not, -1 with errno.
- * Both act on an O_PATH descriptor as well (through /proc/self/fd). Attribute: trusted.cowrun.graft, or user.cowrun.graft
- * where the process may not set trusted attributes (decided once per process).
+ * cow_mark_get: 1 and *path (caller frees) if fd's inode is a placeholder of this branch, 0 if it is not, -1 with
+ * errno. Both act on an O_PATH descriptor as well (through /proc/self/fd). Attribute: trusted.cowrun.graft, or
+ * user.cowrun.graft where the process may not set trusted attributes (decided once per process).
  */
 int cow_mark_set(const struct cow_branch *b, int fd, const char *path);
 int cow_mark_get(const struct cow_branch *b, int fd, char **path);

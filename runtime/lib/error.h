@@ -8,8 +8,8 @@
 #pragma once
 
 struct cow_error {
-	int errnum;   /* errno that began it, or 0 */
-	int status;   /* exit status that main should use: COW_EXIT_* */
+	int errnum;    /* errno that began it, or 0 */
+	int status;    /* exit status that main should use: COW_EXIT_* */
 	char *message; /* one line, no trailing newline */
 };
 
@@ -18,7 +18,8 @@ enum { COW_EXIT_OK = 0, COW_EXIT_FAILURE = 1, COW_EXIT_USAGE = 2, COW_EXIT_CONFL
 /* Sets *err and returns -1. With errnum != 0, ": strerror(errnum)" is appended. */
 int cow_error_set(struct cow_error **err, int errnum, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* The same with an exit status other than COW_EXIT_FAILURE. */
-int cow_error_set_status(struct cow_error **err, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int cow_error_set_status(struct cow_error **err, int status, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /* Puts "CONTEXT: " before the message of *err (which is set) and returns -1. */
 int cow_error_wrap(struct cow_error **err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void cow_error_free(struct cow_error *err);

@@ -14,9 +14,9 @@ void cow_close_file(FILE **file);
 void cow_free_pointer(void *pointer);
 
 #define cleanup_close __attribute__((cleanup(cow_close_fd)))
-#define cleanup_dir __attribute__((cleanup(cow_close_dir)))
-#define cleanup_file __attribute__((cleanup(cow_close_file)))
-#define cleanup_free __attribute__((cleanup(cow_free_pointer)))
+#define cleanup_dir   __attribute__((cleanup(cow_close_dir)))
+#define cleanup_file  __attribute__((cleanup(cow_close_file)))
+#define cleanup_free  __attribute__((cleanup(cow_free_pointer)))
 
 /* Hands ownership over: the variable is left empty. */
 static inline int cow_steal_fd(int *fd)
@@ -26,15 +26,16 @@ static inline int cow_steal_fd(int *fd)
 	*fd = -1;
 	return taken;
 }
-#define cow_steal_ptr(p)                     \
-	__extension__({                      \
-		__typeof__(*(p)) taken_ = *(p); \
-		*(p) = NULL;                 \
-		taken_;                      \
+#define cow_steal_ptr(p)                                                                                               \
+	__extension__({                                                                                                \
+		__typeof__(*(p)) taken_ = *(p);                                                                        \
+		*(p) = NULL;                                                                                           \
+		taken_;                                                                                                \
 	})
 
 /* write(2)/read(2) until all is done. 0, or -1 with errno; a read that ends early sets errno to 0. */
 int cow_write_all(int fd, const void *data, size_t size);
 int cow_read_all(int fd, void *data, size_t size);
-/* Whole content of a descriptor, NUL-terminated, at most `max` bytes (then errno EFBIG). NULL with errno. Caller frees. */
+/* Whole content of a descriptor, NUL-terminated, at most `max` bytes (then errno EFBIG). NULL with errno. Caller frees.
+ */
 char *cow_read_to_end(int fd, size_t max, size_t *size);

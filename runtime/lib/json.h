@@ -37,10 +37,10 @@ enum cow_json_type cow_json_type_of(const struct cow_json *v); /* NULL pointer: 
 /* Readers: NULL (or false, or -1) if v is NULL or of another type. Pointers live as long as v is not changed. */
 struct cow_json *cow_json_get(const struct cow_json *object, const char *key);
 struct cow_json *cow_json_path(const struct cow_json *object, const char *dotted); /* "linux.seccomp" */
-size_t cow_json_count(const struct cow_json *v);                                  /* members or elements; 0 otherwise */
-struct cow_json *cow_json_at(const struct cow_json *v, size_t i);                 /* element, or member value */
+size_t cow_json_count(const struct cow_json *v);                  /* members or elements; 0 otherwise */
+struct cow_json *cow_json_at(const struct cow_json *v, size_t i); /* element, or member value */
 const char *cow_json_key_at(const struct cow_json *object, size_t i);
-const char *cow_json_string(const struct cow_json *v); /* NULL too if the string holds a NUL byte */
+const char *cow_json_string(const struct cow_json *v);      /* NULL too if the string holds a NUL byte */
 int cow_json_int(const struct cow_json *v, int64_t *value); /* 0, or -1 if not an integer that fits */
 bool cow_json_bool(const struct cow_json *v, bool fallback);
 
@@ -54,7 +54,7 @@ struct cow_json *cow_json_new_object(void);
 struct cow_json *cow_json_copy(const struct cow_json *v);
 
 void cow_json_set(struct cow_json *object, const char *key, struct cow_json *value); /* replaces in place or appends */
-bool cow_json_unset(struct cow_json *object, const char *key);                      /* true if it was there */
+bool cow_json_unset(struct cow_json *object, const char *key);                       /* true if it was there */
 void cow_json_append(struct cow_json *array, struct cow_json *value);
 void cow_json_insert(struct cow_json *array, size_t at, struct cow_json *value);
 void cow_json_remove_at(struct cow_json *array, size_t at);

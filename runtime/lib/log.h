@@ -18,7 +18,7 @@ int cow_log_open_file(const char *path, bool json);
 void cow_log_set_fd(int fd, bool json);
 
 void cow_log(enum cow_log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-#define cow_log_error(...) cow_log(COW_LOG_ERROR, __VA_ARGS__)
+#define cow_log_error(...)   cow_log(COW_LOG_ERROR, __VA_ARGS__)
 #define cow_log_warning(...) cow_log(COW_LOG_WARNING, __VA_ARGS__)
-#define cow_log_info(...) cow_log(COW_LOG_INFO, __VA_ARGS__)
-#define cow_log_debug(...) cow_log(COW_LOG_DEBUG, __VA_ARGS__)
+#define cow_log_info(...)    cow_log(COW_LOG_INFO, __VA_ARGS__)
+#define cow_log_debug(...)   cow_log(COW_LOG_DEBUG, __VA_ARGS__)

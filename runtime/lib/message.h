@@ -12,7 +12,8 @@ enum { COW_MESSAGE_FDS = 40, COW_MESSAGE_SIZE = 65536 };
 int cow_message_send(int sock, const void *data, size_t size, const int *fds, size_t nfds);
 /*
  * Receives one packet. Descriptors come close-on-exec; *nfds holds the room on entry and the count on return;
- * more than there was room for are closed and the call fails with EMSGSIZE. Returns the bytes, 0 at the end, -1 with errno.
+ * more than there was room for are closed and the call fails with EMSGSIZE. Returns the bytes, 0 at the end, -1 with
+ * errno.
  */
 ssize_t cow_message_recv(int sock, void *data, size_t room, int *fds, size_t *nfds);
 

@@ -13,7 +13,8 @@ char *cow_place_config(struct cow_error **err);
 /* Makes a directory and its parents, 0700 each; an existing one is taken if it is a directory and ours. */
 int cow_place_make(const char *path, struct cow_error **err);
 
-/* Container ids as runc takes them ([A-Za-z0-9_+.-], not "." or ".."), branch names ([A-Za-z0-9][A-Za-z0-9_.-]{0,127}). */
+/* Container ids as runc takes them ([A-Za-z0-9_+.-], not "." or ".."), branch names ([A-Za-z0-9][A-Za-z0-9_.-]{0,127}).
+ */
 bool cow_place_id_valid(const char *id);
 bool cow_place_branch_valid(const char *name);
 
