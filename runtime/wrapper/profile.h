@@ -1,0 +1,25 @@
+/*
+ * The edits of linux.seccomp in a bundle's config.json.
+ *
+ * Two ways lead to the listener (DESIGN, section 3). Where the delegate takes SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV it
+ * loads one filter, the bundle's profile with the table (filter/filter.h) merged in. Otherwise cowrun-init installs the
+ * table's own program on top of the bundle's profile, which then only must let cowrun-init do so.
+ */
+#pragma once
+
+#include "../lib/error.h"
+#include "../lib/json.h"
+
+/*
+ * Merges the table into spec's linux.seccomp and sets listenerPath, listenerMetadata and flags. 0 if merged; 1 if this
+ * profile cannot be merged exactly (spec is unchanged; take the other way); -1 with *err if there is another seccomp
+ * agent already or the profile is malformed. Idempotent: the profile as it was is kept in the member "cowrunOriginal"
+ * (runtimes ignore what they do not know) and is what a later merge starts from, whatever its path and metadata.
+ */
+int cow_profile_merge(struct cow_json *spec, const char *listener_path, const char *metadata, struct cow_error **err);
+
+/*
+ * For the other way: undoes an earlier merge, and adds to an allow list what cowrun-init calls before the user's
+ * command and the list lacks. 0, or -1 as above. Idempotent.
+ */
+int cow_profile_admit_init(struct cow_json *spec, struct cow_error **err);
