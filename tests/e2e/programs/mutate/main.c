@@ -79,6 +79,7 @@ static void attempt(const struct mutation *m, const char *path)
 	pid_t pid = fork();
 
 	if (pid == 0) {
+		alarm(5); /* creat waits for the other end of a FIFO, for one */
 		long rc = m->make(path);
 		int errnum = errno;
 

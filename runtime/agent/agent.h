@@ -1,0 +1,149 @@
+/*
+ * cowrun-agent: one per container. It holds the branch's lock, the trees, and the listeners; its workers answer
+ * notifications.
+ *
+ * A notification goes: listener.c receives it, dispatch.c finds the family of the call, a handler in calls_*.c looks at
+ * the target's arguments (target.c), resolves paths as the target would (resolve.c), lets the engine (runtime/graft)
+ * prepare what the call needs, and *returns* a verdict, which dispatch.c sends: exactly one per notification. Handlers
+ * that must act on behalf of the target do so with its credentials (creds.c).
+ *
+ * No verdict is a security decision: everything the agent lets the kernel go on with (CONTINUE) is judged by the kernel
+ * again, on read-only mounts. What the agent does itself, it does on descriptors that it has resolved, never by a path
+ * read twice.
+ */
+#pragma once
+
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "../filter/filter.h"
+#include "../graft/tree.h"
+#include "../lib/error.h"
+
+/* Verdicts: -errno fails the call, 0 to COW_VERDICT_MAX is its result, and: */
+enum {
+	COW_VERDICT_MAX = 1 << 30,
+	COW_VERDICT_CONTINUE, /* the kernel goes on with it */
+	COW_VERDICT_SENT,     /* answered already, by a descriptor (ADDFD with SEND) */
+};
+
+struct cow_agent {
+	char *state;               /* KEY directory */
+	char *id;                  /* the container's */
+	struct cow_branch *branch; /* locked */
+	struct cow_tree *trees[COW_BRANCH_TREES];
+	size_t ntrees; /* 0 until the hook attached */
+	int host_ns, container_ns;
+	int ruleset; /* Landlock, or -1 */
+	int proc;    /* O_PATH on the host's /proc */
+	int epoll;
+	pthread_mutex_t receive; /* the leader's: epoll_wait and NOTIF_RECV */
+	pthread_mutex_t lock;    /* guards what follows and the attach */
+	pthread_cond_t attached;
+	bool ready;
+	struct cow_listener *listeners;
+	atomic_bool stop;
+	atomic_ulong notifications, continued, refused, performed;
+};
+
+struct cow_listener {
+	int fd;
+	bool landlock_given; /* guarded by agent->lock */
+	struct cow_listener *next;
+};
+
+/* One notification being served by one worker. */
+struct cow_target {
+	struct cow_agent *agent;
+	struct cow_listener *listener;
+	uint64_t id;
+	pid_t tid; /* in the agent's pid namespace */
+	uint32_t arch;
+	int nr;
+	uint64_t args[6];
+	int dir;      /* O_PATH on /proc/TID, so that a reused pid is never taken for it */
+	bool leading; /* this worker still holds agent->receive */
+};
+
+/* target.c: the process behind a notification. errno values, or descriptors/-1 with errno. */
+int cow_target_open(struct cow_target *t); /* /proc/TID, then checks that the notification is still valid */
+void cow_target_close(struct cow_target *t);
+bool cow_target_valid(const struct cow_target *t);
+int cow_target_string(const struct cow_target *t, uint64_t address, char *out, size_t room);
+int cow_target_memory(const struct cow_target *t, uint64_t address, void *out, size_t size);
+int cow_target_fd(const struct cow_target *t, int fd);             /* what its descriptor points to, O_PATH */
+int cow_target_link(const struct cow_target *t, const char *name); /* "cwd", "root" */
+int cow_target_fd_flags(const struct cow_target *t, int fd, int *flags, long long *position);
+/* Puts srcfd in the target's table: at `at` (replacing), or as the call's result when send is true. Result or -errno.
+ */
+int cow_target_replace_fd(const struct cow_target *t, int srcfd, int at, bool cloexec);
+int cow_target_send_fd(const struct cow_target *t, int srcfd, bool cloexec);
+
+/* creds.c */
+struct cow_creds {
+	uid_t fsuid;
+	gid_t fsgid;
+	uint64_t caps;
+	size_t ngroups;
+	gid_t *groups;
+	uid_t uid;
+	gid_t gid;
+	bool foreign; /* in another user namespace than the agent */
+};
+int cow_creds_read(const struct cow_target *t, struct cow_creds *c); /* 0 or errno */
+void cow_creds_free(struct cow_creds *c);
+/* From here to cow_creds_drop the calling thread acts as the target does on files. */
+int cow_creds_assume(const struct cow_creds *c);
+void cow_creds_drop(void);
+#define cleanup_creds __attribute__((cleanup(cow_creds_free)))
+
+/* resolve.c */
+struct cow_location {
+	int parent; /* O_PATH directory that holds `name`, or -1 (a magic link, or the path ends in "." or "/" only) */
+	int object; /* O_PATH, or -1: no such name */
+	char name[256];
+	bool slash; /* the path ended in a slash */
+	bool magic; /* reached through a procfs magic link */
+	bool dots;  /* last component "." or ".." */
+	struct stat st;
+	struct cow_tree *parent_tree, *object_tree;
+	enum cow_place_kind parent_place, object_place;
+};
+/* Resolves as the target would. 0 (object may be -1), or errno: then the kernel will find the same error itself. */
+int cow_resolve(const struct cow_target *t, int dirfd, const char *path, bool follow, struct cow_location *l);
+void cow_location_close(struct cow_location *l);
+#define cleanup_location __attribute__((cleanup(cow_location_close)))
+struct cow_tree *cow_agent_place(const struct cow_agent *a, int fd, enum cow_place_kind *kind);
+
+/* handles.c: descriptors of the target that are stale. -errno or 0. */
+int cow_freshen(const struct cow_target *t, int fd);
+int cow_swap_fd(const struct cow_target *t, int fd, int object);
+
+/* calls_*.c, a handler a family; args by position as in the system call's manual page. */
+int cow_do_open(struct cow_target *t, int dirfd, const char *path, uint64_t flags);
+int cow_do_create(struct cow_target *t, int dirfd, const char *path);
+int cow_do_unlink(struct cow_target *t, int dirfd, const char *path, bool directory);
+int cow_do_rename(struct cow_target *t, int olddir, const char *old, int newdir, const char *new, unsigned flags);
+int cow_do_link(struct cow_target *t, int olddir, const char *old, int newdir, const char *new, int flags);
+int cow_do_modify(struct cow_target *t, int dirfd, const char *path, bool follow);
+int cow_do_modify_fd(struct cow_target *t, int fd);
+int cow_do_access(struct cow_target *t, int dirfd, const char *path, int mode, int flags);
+int cow_do_enter_directory(struct cow_target *t, const char *path); /* chdir, chroot */
+int cow_do_fchdir(struct cow_target *t, int fd);
+int cow_do_watch(struct cow_target *t, const char *path, uint32_t mask);
+int cow_do_bind(struct cow_target *t, uint64_t address, uint64_t length);
+int cow_do_landlock(struct cow_target *t);
+
+/* dispatch.c */
+int cow_dispatch(struct cow_target *t);
+/* listener.c */
+int cow_listener_add(struct cow_agent *a, int fd, struct cow_error **err);
+void *cow_worker(void *agent);
+/* Before something slow: another worker takes over receiving. */
+void cow_stop_leading(struct cow_target *t);
+/* sockets.c: agent.sock, init.sock and control.sock, served by the main thread until the container is gone. */
+int cow_serve_sockets(struct cow_agent *a, int agent_sock, int init_sock, int control_sock, struct cow_error **err);

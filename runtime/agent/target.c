@@ -1,0 +1,130 @@
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "../lib/fd.h"
+
+bool cow_target_valid(const struct cow_target *t)
+{
+	uint64_t id = t->id;
+
+	return ioctl(t->listener->fd, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
+}
+
+int cow_target_open(struct cow_target *t)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "%d", t->tid);
+	t->dir = openat(t->agent->proc, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (t->dir < 0)
+		return errno;
+	/* Between the notification and the open the thread may have died and its number gone to another. */
+	return cow_target_valid(t) ? 0 : ESRCH;
+}
+
+void cow_target_close(struct cow_target *t)
+{
+	cow_close_fd(&t->dir);
+}
+
+int cow_target_memory(const struct cow_target *t, uint64_t address, void *out, size_t size)
+{
+	struct iovec local = {out, size};
+	struct iovec remote = {(void *)(uintptr_t)address, size};
+
+	return process_vm_readv(t->tid, &local, 1, &remote, 1, 0) == (ssize_t)size && cow_target_valid(t) ? 0 : EFAULT;
+}
+
+/* Never across a page that the string may not reach: the next one need not be mapped. */
+int cow_target_string(const struct cow_target *t, uint64_t address, char *out, size_t room)
+{
+	size_t got = 0;
+
+	while (got < room) {
+		size_t want = 4096 - ((address + got) & 4095);
+		struct iovec local = {out + got, want < room - got ? want : room - got};
+		struct iovec remote = {(void *)(uintptr_t)(address + got), local.iov_len};
+		ssize_t n;
+
+		if (got == 0 && local.iov_len > 256)
+			local.iov_len = remote.iov_len = 256;
+		n = process_vm_readv(t->tid, &local, 1, &remote, 1, 0);
+		if (n <= 0)
+			return EFAULT;
+		if (memchr(out + got, '\0', (size_t)n) != NULL)
+			return cow_target_valid(t) ? 0 : ESRCH;
+		got += (size_t)n;
+	}
+	return ENAMETOOLONG;
+}
+
+int cow_target_link(const struct cow_target *t, const char *name)
+{
+	return openat(t->dir, name, O_PATH | O_CLOEXEC);
+}
+
+int cow_target_fd(const struct cow_target *t, int fd)
+{
+	char name[24];
+
+	snprintf(name, sizeof(name), "fd/%d", fd);
+	return openat(t->dir, name, O_PATH | O_CLOEXEC);
+}
+
+int cow_target_fd_flags(const struct cow_target *t, int fd, int *flags, long long *position)
+{
+	char text[1024];
+	char name[32];
+	cleanup_close int info = -1;
+	const char *p;
+	ssize_t n;
+
+	snprintf(name, sizeof(name), "fdinfo/%d", fd);
+	info = openat(t->dir, name, O_RDONLY | O_CLOEXEC);
+	if (info < 0)
+		return errno;
+	n = read(info, text, sizeof(text) - 1);
+	if (n <= 0)
+		return EIO;
+	text[n] = '\0';
+	p = strstr(text, "pos:");
+	*position = p != NULL ? atoll(p + 4) : 0;
+	p = strstr(text, "flags:");
+	if (p == NULL)
+		return EIO;
+	*flags = (int)strtol(p + 6, NULL, 8);
+	return 0;
+}
+
+int cow_target_replace_fd(const struct cow_target *t, int srcfd, int at, bool cloexec)
+{
+	struct seccomp_notif_addfd add = {
+		.id = t->id,
+		.flags = SECCOMP_ADDFD_FLAG_SETFD,
+		.srcfd = (uint32_t)srcfd,
+		.newfd = (uint32_t)at,
+		.newfd_flags = cloexec ? O_CLOEXEC : 0,
+	};
+
+	return ioctl(t->listener->fd, SECCOMP_IOCTL_NOTIF_ADDFD, &add) < 0 ? -errno : 0;
+}
+
+int cow_target_send_fd(const struct cow_target *t, int srcfd, bool cloexec)
+{
+	struct seccomp_notif_addfd add = {
+		.id = t->id,
+		.flags = SECCOMP_ADDFD_FLAG_SEND,
+		.srcfd = (uint32_t)srcfd,
+		.newfd_flags = cloexec ? O_CLOEXEC : 0,
+	};
+
+	return ioctl(t->listener->fd, SECCOMP_IOCTL_NOTIF_ADDFD, &add) < 0 ? -errno : COW_VERDICT_SENT;
+}

@@ -1,0 +1,164 @@
+# cowrun branch: ls, show, diff, commit, discard.
+load helpers
+
+setup_file() { [[ ! ${COWRUN_TEST_PLAIN-} ]] || skip "plain: there is no branch"; }
+
+# What is below a directory, but for what a commit need not keep (inodes, times of directories).
+content_of() {
+  (cd "$1" && find . -mindepth 1 \( -type d -printf '%P %y %m %U:%G\n' -o -printf '%P %y %m %U:%G %T@ %l ' \
+    \( -type f -exec sha256sum {} \; -o -printf '\n' \) \) | sort)
+}
+
+# A branch with changes of all kinds.
+changed_branch() {
+  in_branch <<'EOF'
+echo more >>README
+printf '#!/bin/sh\n' >new.sh && chmod 0755 new.sh
+mkdir -p made/below && echo x >made/below/file && mkdir made/empty
+rm -r many
+mkdir many && echo other >many/1
+mv src/deep src/shallow
+echo changed >src/shallow/er/file
+mv src/util.c src/moved.c
+rm kinds/fifo kinds/hard1 && mkfifo made/pipe
+ln -sf ../private kinds/link
+ln new.sh made/hard
+chmod 0700 bin && chown 12:34 private && touch -d 2021-02-03 bin/echo
+setfattr -n user.new -v 1 kinds/sparse
+rmdir empty && echo file >empty
+find . -mindepth 1 | sort >/tmp/out && cp /t/lib.sh /tmp/lib
+EOF
+}
+
+@test "ls and show" {
+  in_branch <<'EOF'
+echo x >README
+EOF
+  [[ $(branch ls) == *"$ID"* ]]
+  [[ $(branch show "$ID") == *"$LOWER"* ]]
+  branch ls --json | jq -e --arg id "$ID" 'any(.. | strings; . == $id)' >/dev/null
+  branch show --json "$ID" | jq -e --arg lower "$LOWER" 'any(.. | strings; . == $lower)' >/dev/null
+}
+
+@test "diff --name-status" {
+  changed_branch
+  branch diff --name-status "$ID" >"$T/diff"
+  cat "$T/diff"
+  for line in $'M\tREADME' $'A\tnew.sh' $'A\tmade' $'A\tmade/below/file' $'A\tmade/pipe' $'A\tmade/hard' $'M\tmany/1' $'D\tmany/2' \
+    $'M\tbin' $'M\tbin/echo' $'M\tprivate' $'M\tkinds/sparse' $'M\tkinds/link' $'D\tkinds/fifo' $'D\tkinds/hard1'; do
+    grep -qxF "$line" "$T/diff" || {
+      echo "not there: $line"
+      return 1
+    }
+  done
+  grep -qx 'R src/util.c -> src/moved.c.*\|R'$'\t''src/util.c -> src/moved.c' "$T/diff"
+  not grep -q 'private2\|hard2\|src/main.c' "$T/diff"
+  branch diff --json "$ID" | jq -e 'any(.. | strings; . == "README")' >/dev/null
+}
+
+@test "diff of an untouched branch is empty" {
+  in_branch <<'EOF'
+cat README >/dev/null
+EOF
+  [[ ! $(branch diff --name-status "$ID") ]]
+  [[ ! $(branch diff "$ID") ]]
+}
+
+@test "diff: the text is a patch that makes the lower what the branch is" {
+  in_branch <<'EOF'
+sed -i 's/built/made/; 1i // first' src/main.c
+printf 'no newline at the end' >>README
+echo new >src/new.c
+rm src/util.h
+mkdir sub && printf 'a\nb\n' >sub/two
+EOF
+  branch diff "$ID" >"$T/patch"
+  cat "$T/patch"
+  cp -a "$LOWER" "$T/patched"
+  (cd "$T/patched" && git apply -p1 --unsafe-paths "$T/patch" || patch -p1 -s <"$T/patch")
+  grep -q made "$T/patched/src/main.c"
+  [[ $(<"$T/patched/README") == $'a lower file\nno newline at the end' ]]
+  [[ $(<"$T/patched/src/new.c") == new && $(<"$T/patched/sub/two") == $'a\nb' ]]
+  [[ ! -e $T/patched/src/util.h ]]
+}
+
+@test "commit makes the lower what the container saw" {
+  changed_branch
+  # A second container shows what is in the branch; it leaves it as it is.
+  container_defaults "$ID"
+  start "$ID-look" /bin/sleep 60
+  "$BATS_TEST_DIRNAME/listing" "/proc/$(pid_of "$ID-look")/root/work" >/dev/null
+  content_of "/proc/$(pid_of "$ID-look")/root/work" >"$T/want"
+  remove "$ID-look"
+  lower_untouched
+  branch commit "$ID"
+  content_of "$LOWER" >"$T/got"
+  diff "$T/want" "$T/got"
+  [[ $LOWER/new.sh -ef $LOWER/made/hard ]]
+  [[ $(branch ls) != *"$ID"* ]] || [[ ! $(branch diff --name-status "$ID") ]]
+  rm "$T/before" # The lower was changed on purpose.
+}
+
+@test "commit of an untouched branch changes nothing" {
+  in_branch <<'EOF'
+cat README >/dev/null
+EOF
+  branch commit "$ID"
+  lower_untouched
+}
+
+@test "commit refuses when the lower was changed meanwhile: status 3, and nothing is changed" {
+  in_branch <<'EOF'
+echo branch >>README
+echo new >new
+EOF
+  echo host >>"$LOWER/README"
+  "$BATS_TEST_DIRNAME/listing" "$LOWER" >"$T/before"
+  local status=0
+  branch commit "$ID" >"$T/said" 2>&1 || status=$?
+  cat "$T/said"
+  [[ $status == 3 ]]
+  grep -q README "$T/said"
+  lower_untouched
+  branch discard "$ID"
+}
+
+@test "changes of the host beside those of the branch are no conflict" {
+  in_branch <<'EOF'
+echo branch >>README
+rm many/1
+EOF
+  echo host >"$LOWER/host-file"
+  echo host >>"$LOWER/private"
+  branch commit "$ID"
+  [[ $(<"$LOWER/host-file") == host && $(tail -n 1 "$LOWER/private") == host ]]
+  [[ $(tail -n 1 "$LOWER/README") == branch && ! -e $LOWER/many/1 ]]
+  rm "$T/before"
+}
+
+@test "discard takes the branch away and leaves the lower" {
+  changed_branch
+  branch discard "$ID"
+  [[ $(branch ls) != *"$ID"* ]]
+  expect_failure "$ID" branch show "$ID"
+  [[ ! -e $COWRUN_STORE/branches/$ID ]]
+}
+
+@test "mistakes: no such branch is 1, wrong usage is 2" {
+  local status
+  for command in "show none" "diff none" "commit none" "discard none"; do
+    status=0
+    # shellcheck disable=SC2086
+    output=$(branch $command 2>&1) || status=$?
+    [[ $status == 1 && $output == *none* ]]
+  done
+  for command in "" "nonsense" "show" "diff" "diff --nonsense x" "commit" "discard" "show ../x" "show a b"; do
+    status=0
+    # shellcheck disable=SC2086
+    branch $command >/dev/null 2>&1 || status=$?
+    [[ $status == 2 || $command == "show ../x" && $status != 0 ]] || {
+      echo "branch $command: status $status"
+      return 1
+    }
+  done
+}

@@ -1,0 +1,184 @@
+# Handles, working directories and descriptors that are older than the change.
+load helpers
+
+@test "a shell at work in src sees what another process writes there" {
+  in_branch <<'EOF'
+cd src
+(cd / && echo first >/work/src/one)
+is "$(cat one)" first "a new file"
+(cd / && sed -i s/built/changed/ /work/src/main.c)
+grep -q changed main.c || fail "a changed file"
+(cd / && rm /work/src/util.h)
+[[ ! -e util.h ]] || fail "a deleted file"
+(cd /work && echo deep >src/deep/two)
+is "$(cat deep/two)" deep "in a subdirectory"
+is "$(ls | tr '\n' ' ')" "Makefile deep main.c one util.c " ls
+echo mine >three
+is "$(cat /work/src/three)" mine "what the shell writes itself"
+cd ..
+is "$(/bin/pwd)" /work "cd .."
+EOF
+}
+
+@test "another process of the container, started before, sees it as well" {
+  start "$ID" /bin/sh -c 'cd /work/src/deep && exec sleep 60'
+  eventually exec_in "$ID" /bin/true
+  bash_in "$ID" <<'EOF'
+cd src/deep
+echo by-exec >new
+rm er/file
+is "$(cat /proc/1/cwd/new)" by-exec "through the other one's working directory"
+[[ ! -e /proc/1/cwd/er/file ]] || fail "a deleted file"
+EOF
+  remove "$ID"
+}
+
+@test "a handle opened before the first write sees it afterwards" {
+  python_in_branch <<'EOF'
+import subprocess
+src, deep, path_handle = (os.open(p, f) for p, f in (
+    ("src", os.O_RDONLY), ("src/deep", os.O_RDONLY | os.O_DIRECTORY), ("src", os.O_PATH | os.O_DIRECTORY)))
+subprocess.run(["sh", "-c", "echo new >/work/src/new; echo deeper >/work/src/deep/new; rm /work/src/util.c; echo changed >/work/src/util.h"])
+for handle in src, path_handle:
+    same(read("new", dir_fd=handle), "new\n", "openat of a new file")
+    same(read("util.h", dir_fd=handle), "changed\n", "openat of a changed file")
+    same(os.stat("new", dir_fd=handle).st_ino, os.stat("src/new").st_ino, "fstatat")
+    refused("ENOENT", os.open, "util.c", os.O_RDONLY, dir_fd=handle)
+    refused("ENOENT", os.stat, "util.c", dir_fd=handle)
+    refused("ENOENT", os.readlink, "util.c", dir_fd=handle)
+    check(os.access("new", os.R_OK, dir_fd=handle), "faccessat")
+    same(read("deep/new", dir_fd=handle), "deeper\n", "below it")
+same(read("new", dir_fd=deep), "deeper\n", "a handle below")
+check("new" in os.listdir(src) and "util.c" not in os.listdir(src), "getdents")
+check("new" in os.listdir(deep), "getdents below")
+ran = subprocess.run(["launch", "at", "x"], cwd="src", capture_output=True, text=True)
+same(ran.stdout, "at x: ENOENT\n", "execveat")
+EOF
+}
+
+@test "changes through a handle" {
+  python_in_branch <<'EOF'
+src = os.open("src", os.O_RDONLY)
+many = os.open("many", os.O_PATH | os.O_DIRECTORY)
+deep = os.open("src/deep", os.O_RDONLY)
+write("made", "x", dir_fd=src)
+same(read("src/made"), "x", "openat with O_CREAT")
+write("1", "changed", dir_fd=many)
+same(read("many/1"), "changed", "openat with O_TRUNC on an O_PATH handle")
+os.mkdir("dir", dir_fd=src)
+os.unlink("util.c", dir_fd=src)
+os.rename("main.c", "moved.c", src_dir_fd=src, dst_dir_fd=deep)
+check(os.path.exists("src/deep/moved.c") and not os.path.exists("src/main.c"), "renameat between two handles")
+os.rename("2", "two", src_dir_fd=many, dst_dir_fd=many)
+os.symlink("two", "sym", dir_fd=many)
+os.link("two", "hard", src_dir_fd=many, dst_dir_fd=many)
+same((read("many/sym"), read("many/hard")), ("file 2\n",) * 2, "symlinkat and linkat")
+os.chmod("3", 0o600, dir_fd=many)
+os.chown("3", 7, 7, dir_fd=many)
+os.utime("3", ns=(1, 2), dir_fd=many)
+st = os.stat("many/3")
+same((st.st_mode & 0o777, st.st_uid, st.st_mtime_ns), (0o600, 7, 2), "fchmodat, fchownat, utimensat")
+os.mkfifo("pipe", dir_fd=deep)
+os.rmdir("dir", dir_fd=src)
+os.unlink("er/file", dir_fd=deep)
+os.rmdir("er", dir_fd=deep)
+same(sorted(os.listdir("src/deep")), ["moved.c", "pipe"], "src/deep")
+same(sorted(os.listdir("src")), ["Makefile", "deep", "made", "util.h"], "src")
+os.fchmod(src, 0o700)
+same(os.stat("src").st_mode & 0o777, 0o700, "fchmod of the handle")
+os.fchdir(deep)
+write("here", "x")
+same((os.getcwd(), read("/work/src/deep/here")), ("/work/src/deep", "x"), "fchdir")
+same(sorted(os.listdir(deep)), ["here", "moved.c", "pipe"], "getdents of the handle")
+same(os.stat("..", dir_fd=deep).st_ino, os.stat("/work/src").st_ino, "..")
+EOF
+}
+
+@test "a descriptor keeps its file through copy-up, rename and deletion" {
+  python_in_branch <<'EOF'
+fd = os.open("README", os.O_RDONLY)
+os.chmod("README", 0o600)
+same(os.pread(fd, 100, 0), b"a lower file\n", "a descriptor that is older than the copy")
+fd = os.open("many/1", os.O_RDWR)
+os.rename("many/1", "src/one")
+os.pwrite(fd, b"XX", 0)
+same(read("src/one"), "XXle 1\n", "written after a rename")
+os.unlink("src/one")
+os.pwrite(fd, b"YY", 0)
+same(os.pread(fd, 100, 0), b"YYle 1\n", "written after the deletion")
+same(os.fstat(fd).st_nlink, 0, "no name left")
+fd = os.open("many/2", os.O_RDONLY)
+os.unlink("many/2")
+same(os.pread(fd, 100, 0), b"file 2\n", "a deleted lower file that is open")
+import mmap
+with open("bin/echo", "rb") as file:
+    map = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    os.rename("README", "bin/echo")
+    same(map[1:4], b"ELF", "a mapping of the lower file")
+EOF
+}
+
+@test "/dev/stdin, /proc/self/fd/N and /proc/self/exe after copy-up and after a split" {
+  in_branch <<'EOF'
+is "$(cat /dev/stdin <README)" "a lower file" "/dev/stdin untouched"
+exec 5<README 6<src/deep/er/file 7<bin/script
+chmod 0600 README
+echo x >src/deep/er/new
+echo x >bin/new
+is "$(cat /proc/self/fd/5)" "a lower file" "/proc/self/fd after copy-up"
+is "$(cat /dev/fd/6)" deep "/dev/fd after the directory was split"
+is "$(cat /dev/stdin <&6)" deep "/dev/stdin after the directory was split"
+echo changed >README
+is "$(cat /dev/stdin <README)" changed "/dev/stdin of the changed file"
+is "$(readlink /proc/self/fd/7)" /work/bin/script "the path of a descriptor"
+is "$(cat /proc/self/fd/7 | head -n 1)" '#!/bin/sh' "and its content"
+cp /bin/bash src/deep/shell
+for shell in src/deep/shell bin/lowershell; do
+  [[ $shell != bin/lowershell ]] || cp /bin/bash bin/lowershell
+  is "$("$shell" -c 'echo y >>"${0%/*}/beside"; readlink /proc/self/exe' | head -n 1)" "/usr/bin/readlink" "a child"
+  is "$("$shell" -c 'readlink /proc/$$/exe; :' x)" "/work/$shell" "/proc/PID/exe"
+done
+EOF
+}
+
+@test "a running lower program starts itself anew after its file was copied up or its directory split" {
+  cp /bin/bash "$LOWER/bin/shell"
+  in_branch <<'EOF'
+cat >again <<'SCRIPT'
+case $1 in
+split) echo x >/work/bin/beside ;;
+copied) chmod 0700 /work/bin/shell ;;
+esac
+[[ $(readlink /proc/$$/exe) == "/work/bin/shell" ]] || echo "exe: $(readlink /proc/$$/exe)"
+exec /proc/self/exe -c 'echo "again: $(readlink /proc/$$/exe)"'
+SCRIPT
+for what in untouched split copied; do
+  is "$(bin/shell again "$what")" "again: /work/bin/shell" "$what"
+done
+EOF
+}
+
+@test "locks: exclusion between processes on a file of the branch" {
+  python_in_branch <<'EOF'
+import fcntl, subprocess
+for name in "README", "new", "src/deep/er/file":
+    with open(name, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        ran = subprocess.run(["flock", "-n", name, "true"])
+        same(ran.returncode, 1, f"flock of {name} elsewhere")
+    with open(name, "r+") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        code = f"import fcntl; fcntl.lockf(open('{name}', 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        ran = subprocess.run(["/usr/bin/python3", "-c", code], capture_output=True)
+        same(ran.returncode, 1, f"lockf of {name} elsewhere")
+EOF
+}
+
+@test "known limit: a reader that was there first keeps the lower's content, as on overlayfs" {
+  needs_cowrun
+  python_in_branch <<'EOF'
+fd = os.open("README", os.O_RDONLY)
+write("README", "new")
+same((os.pread(fd, 100, 0), read("README")), (b"a lower file\n", "new"), "before and after")
+EOF
+}
