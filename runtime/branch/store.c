@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -318,21 +317,6 @@ int cow_branch_set_mountpoints(struct cow_branch *b, size_t tree, char *const *r
 		free(*m);
 	free(old);
 	return save(b, err);
-}
-
-int cow_branch_lock(struct cow_branch *b, struct cow_error **err)
-{
-	cleanup_close int fd = openat(b->dirfd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-
-	if (fd < 0)
-		return cow_error_set(err, errno, "branch %s: lock", b->name);
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-		if (errno == EWOULDBLOCK)
-			return cow_error_set(err, 0, "branch %s is in use", b->name);
-		return cow_error_set(err, errno, "branch %s: lock", b->name);
-	}
-	b->lockfd = cow_steal_fd(&fd);
-	return 0;
 }
 
 int cow_branch_open(const struct cow_branch *b, size_t tree, const char *what, struct cow_error **err)

@@ -43,16 +43,25 @@ void cow_branch_free(struct cow_branch *b);
 void cow_branch_cleanup(struct cow_branch **b);
 #define cleanup_branch __attribute__((cleanup(cow_branch_cleanup)))
 
-/* Exclusive lock without waiting: error "branch NAME is in use" if someone (a running container) has it. */
+/*
+ * Exclusive lock without waiting: error "branch NAME is in use" if someone (an agent, commit or discard) has it, or while
+ * the container that the branch was given to still lives, whatever became of its agent.
+ */
 int cow_branch_lock(struct cow_branch *b, struct cow_error **err);
+/* The first process of the container that has the branch mounted, kept in branches/NAME/container; 0: none any more. */
+int cow_branch_set_container(struct cow_branch *b, pid_t pid, struct cow_error **err);
+/* Does somebody hold the lock, or does the container live? Nothing is changed. */
+bool cow_branch_in_use(const struct cow_branch *b);
 /* trees/N/WHAT opened as a directory (O_RDONLY) below the branch; "upper", "stage", "shadow". Descriptor or -1. */
 int cow_branch_open(const struct cow_branch *b, size_t tree, const char *what, struct cow_error **err);
 /* Absolute path of the same, for a mount source. Caller frees. */
 char *cow_branch_path(const char *store, const char *name, size_t tree, const char *what);
 /* Records mount points below a workdir (atomic rewrite of branch.json). */
 int cow_branch_set_mountpoints(struct cow_branch *b, size_t tree, char *const *rel, struct cow_error **err);
-/* Removes the whole branch from disk; must be locked. */
+/* Removes the whole branch from disk; must be locked. It is gone from the store at once, its files soon after. */
 int cow_branch_remove(struct cow_branch *b, struct cow_error **err);
+/* Finishes removals that were killed, and what was never more than an empty name. */
+int cow_branch_sweep(const char *store, struct cow_error **err);
 /* Names of all branches, sorted, NULL-terminated; caller frees each and the array. */
 char **cow_branch_names(const char *store, struct cow_error **err);
 
