@@ -1,0 +1,56 @@
+/*
+ * Stale descriptors. One that was opened in a graft keeps showing the lower after split or copy-up; before a call that
+ * uses it goes on, it is replaced in the target's table by one on what the branch has there now
+ * (SECCOMP_IOCTL_NOTIF_ADDFD with SETFD), and the kernel then does the call on the right object. The new one is a real
+ * descriptor also where the old one was O_PATH: ADDFD takes no O_PATH source.
+ */
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "../lib/fd.h"
+
+/* Puts an equal descriptor on `object` (O_PATH) in the place of the target's `fd`. 0 or -errno. */
+int cow_swap_fd(const struct cow_target *t, int fd, int object)
+{
+	cleanup_close int fresh = -1;
+	char path[40];
+	long long position;
+	struct stat st;
+	int flags;
+	int error = cow_target_fd_flags(t, fd, &flags, &position);
+
+	if (error != 0 || fstat(object, &st) != 0)
+		return -EBADF;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", object);
+	fresh = open(path, (flags & (O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECTORY)) | O_CLOEXEC);
+	if (fresh < 0)
+		return -errno;
+	if ((flags & O_PATH) == 0 && position > 0)
+		(void)lseek(fresh, position, SEEK_SET);
+	return cow_target_replace_fd(t, fresh, fd, (flags & O_CLOEXEC) != 0);
+}
+
+int cow_freshen(const struct cow_target *t, int fd)
+{
+	cleanup_close int old = -1;
+	cleanup_close int now = -1;
+	enum cow_place_kind kind;
+	struct cow_tree *tree;
+
+	if (fd < 0)
+		return 0;
+	old = cow_target_fd(t, fd);
+	if (old < 0)
+		return 0; /* EBADF is the kernel's to say */
+	tree = cow_agent_place(t->agent, old, &kind);
+	if (kind != COW_PLACE_STALE)
+		return 0;
+	now = cow_tree_counterpart(tree, old);
+	if (now < 0)
+		return -ENOENT;
+	return cow_swap_fd(t, fd, now);
+}

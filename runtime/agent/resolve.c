@@ -1,0 +1,287 @@
+/*
+ * Path resolution as the target's kernel would do it (path_resolution(7)): its root, its working directory, its
+ * descriptors, its /proc/self. The result is a hint for CONTINUE verdicts (the kernel resolves again and may find
+ * something else: then it meets a read-only mount), and the very object for what the agent does itself.
+ *
+ * Nothing here opens more than O_PATH: no device, FIFO or network file system is touched beyond its name.
+ */
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "../lib/fd.h"
+
+enum { LINKS_MAX = 40 };
+
+struct walk {
+	const struct cow_target *target;
+	int root, at;
+	struct stat root_stat;
+	char rest[PATH_MAX * 2];
+	char *p; /* what is left, in rest */
+	int links;
+	bool magic;
+};
+
+struct cow_tree *cow_agent_place(const struct cow_agent *a, int fd, enum cow_place_kind *kind)
+{
+	*kind = COW_PLACE_OUTSIDE;
+	if (fd < 0)
+		return NULL;
+	for (size_t i = 0; i < a->ntrees; i++) {
+		*kind = cow_tree_place(a->trees[i], fd);
+		if (*kind != COW_PLACE_OUTSIDE)
+			return a->trees[i];
+	}
+	return NULL;
+}
+
+void cow_location_close(struct cow_location *l)
+{
+	cow_close_fd(&l->parent);
+	cow_close_fd(&l->object);
+}
+
+static int openat2_path(int dirfd, const char *name, uint64_t flags, uint64_t resolve)
+{
+	struct open_how how = {.flags = O_PATH | O_CLOEXEC | flags, .resolve = resolve};
+
+	return (int)syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
+}
+
+/* All components but the last at once, when there is neither a symbolic link nor ".." among them: nearly always. */
+static void walk_fast(struct walk *w)
+{
+	char *slash = strrchr(w->p, '/');
+	const char *path = w->p;
+	int fd;
+
+	if (slash == NULL || slash[1] == '\0' || strstr(w->p, "..") != NULL)
+		return;
+	while (*path == '/')
+		path++;
+	if (slash < path)
+		return;
+	*slash = '\0';
+	fd = openat2_path(w->at, path, O_DIRECTORY, RESOLVE_NO_SYMLINKS);
+	*slash = '/';
+	if (fd < 0)
+		return;
+	close(w->at);
+	w->at = fd;
+	w->p = slash + 1;
+}
+
+static bool on_procfs(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+}
+
+/* Opens one component without following it; /proc/self is the target's, whatever pid namespace the agent is in. */
+static int open_component(const struct walk *w, const char *name)
+{
+	if ((strcmp(name, "self") == 0 || strcmp(name, "thread-self") == 0) && on_procfs(w->at)) {
+		struct stat st;
+
+		if (fstatat(w->at, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
+			return fcntl(w->target->dir, F_DUPFD_CLOEXEC, 3);
+	}
+	return openat(w->at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static int step_dotdot(struct walk *w)
+{
+	struct stat st;
+	int up;
+
+	if (fstat(w->at, &st) != 0)
+		return errno;
+	if (st.st_ino == w->root_stat.st_ino && st.st_dev == w->root_stat.st_dev)
+		return 0;
+	up = openat(w->at, "..", O_PATH | O_CLOEXEC);
+	if (up < 0)
+		return errno;
+	close(w->at);
+	w->at = up;
+	return 0;
+}
+
+/* Puts a symbolic link's text before the rest of the path. */
+static int step_link(struct walk *w, int link, const char *rest, bool slash)
+{
+	char text[PATH_MAX];
+	char joined[PATH_MAX * 2];
+	ssize_t n = readlinkat(link, "", text, sizeof(text) - 1);
+
+	if (n <= 0)
+		return n == 0 ? ENOENT : errno;
+	text[n] = '\0';
+	if ((size_t)n + strlen(rest) + 2 > sizeof(joined))
+		return ENAMETOOLONG;
+	stpcpy(stpcpy(stpcpy(joined, text), slash ? "/" : ""), rest);
+	strcpy(w->rest, joined);
+	w->p = w->rest;
+	if (*w->p == '/') {
+		int root = fcntl(w->root, F_DUPFD_CLOEXEC, 3);
+
+		if (root < 0)
+			return errno;
+		close(w->at);
+		w->at = root;
+	}
+	return 0;
+}
+
+/* A procfs link that is no text but a reference (fd/N, cwd, exe): followed by the kernel. 1 if it was one. */
+static int step_magic(struct walk *w, int link, const char *name, int *object)
+{
+	int fd;
+
+	if (!on_procfs(link))
+		return 0;
+	fd = openat2_path(w->at, name, 0, RESOLVE_NO_MAGICLINKS);
+	if (fd >= 0 || errno != ELOOP) {
+		if (fd >= 0)
+			close(fd);
+		return 0;
+	}
+	*object = openat(w->at, name, O_PATH | O_CLOEXEC);
+	return *object >= 0 ? 1 : -errno;
+}
+
+static void finish(const struct walk *w, struct cow_location *l)
+{
+	l->parent_tree = cow_agent_place(w->target->agent, l->parent, &l->parent_place);
+	l->object_tree = cow_agent_place(w->target->agent, l->object, &l->object_place);
+	l->magic = w->magic;
+}
+
+/* The path ends at what `at` is: ".", "..", "/", or a magic link. */
+static int end_here(struct walk *w, struct cow_location *l)
+{
+	l->object = cow_steal_fd(&w->at);
+	if (fstat(l->object, &l->st) != 0)
+		return errno;
+	finish(w, l);
+	return 0;
+}
+
+static int end_at(struct walk *w, struct cow_location *l, const char *name, int object, const struct stat *st)
+{
+	strcpy(l->name, name);
+	l->parent = cow_steal_fd(&w->at);
+	l->object = object;
+	if (st != NULL)
+		l->st = *st;
+	finish(w, l);
+	return 0;
+}
+
+/* One component. 0: go on, -1: *l is complete, else an errno. */
+static int step(struct walk *w, bool follow, struct cow_location *l)
+{
+	char name[NAME_MAX + 1];
+	cleanup_close int fd = -1;
+	struct stat st;
+	char *end = strchrnul(w->p, '/');
+	char *rest = end;
+	bool last;
+	int result;
+
+	if (end - w->p > NAME_MAX)
+		return ENAMETOOLONG;
+	memcpy(name, w->p, (size_t)(end - w->p));
+	name[end - w->p] = '\0';
+	while (*rest == '/')
+		rest++;
+	last = *rest == '\0';
+	l->slash = last && *end == '/';
+	l->dots = last && (strcmp(name, ".") == 0 || strcmp(name, "..") == 0);
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+		w->p = rest;
+		return name[1] == '.' ? step_dotdot(w) : 0;
+	}
+	fd = open_component(w, name);
+	if (fd < 0) {
+		if (last && errno == ENOENT)
+			return end_at(w, l, name, -1, NULL) == 0 ? -1 : EIO;
+		return errno;
+	}
+	if (fstat(fd, &st) != 0)
+		return errno;
+	if (S_ISLNK(st.st_mode) && (!last || follow || l->slash)) {
+		int object = -1;
+
+		if (++w->links > LINKS_MAX)
+			return ELOOP;
+		result = step_magic(w, fd, name, &object);
+		if (result < 0)
+			return -result;
+		if (result == 0)
+			return step_link(w, fd, rest, *end == '/');
+		cow_close_fd(&fd);
+		fd = object;
+		w->magic = last;
+	} else if (last) {
+		return end_at(w, l, name, cow_steal_fd(&fd), &st) == 0 ? -1 : EIO;
+	}
+	close(w->at);
+	w->at = cow_steal_fd(&fd);
+	w->p = rest;
+	return 0;
+}
+
+static int start(struct walk *w, int dirfd, const char *path)
+{
+	w->root = cow_target_link(w->target, "root");
+	if (w->root < 0 || fstat(w->root, &w->root_stat) != 0)
+		return ESRCH;
+	if (*path == '/')
+		w->at = fcntl(w->root, F_DUPFD_CLOEXEC, 3);
+	else
+		w->at = dirfd == AT_FDCWD ? cow_target_link(w->target, "cwd") : cow_target_fd(w->target, dirfd);
+	return w->at >= 0 ? 0 : EBADF;
+}
+
+int cow_resolve(const struct cow_target *t, int dirfd, const char *path, bool follow, struct cow_location *l)
+{
+	struct walk w = {.target = t, .root = -1, .at = -1};
+	int result;
+
+	memset(l, 0, sizeof(*l));
+	l->parent = l->object = -1;
+	if (*path == '\0')
+		return ENOENT;
+	if (strlen(path) >= PATH_MAX)
+		return ENAMETOOLONG;
+	strcpy(w.rest, path);
+	w.p = w.rest;
+	result = start(&w, dirfd, path);
+	if (result == 0)
+		walk_fast(&w);
+	while (result == 0) {
+		while (*w.p == '/')
+			w.p++;
+		if (*w.p == '\0') {
+			result = end_here(&w, l);
+			break;
+		}
+		result = step(&w, follow, l);
+	}
+	cow_close_fd(&w.root);
+	cow_close_fd(&w.at);
+	if (result > 0)
+		cow_location_close(l);
+	return result > 0 ? result : 0;
+}
