@@ -57,6 +57,8 @@ static int record(struct cow_tree *t, int staged, const char *path, const struct
 	if (cow_journal_add_copy(t->journal, &rec) != 0)
 		error = errno;
 	pthread_mutex_unlock(&t->structure);
+	if (error == 0)
+		cow_copies_add(t, st, &rec.upper);
 	return error;
 }
 

@@ -33,6 +33,10 @@ int cow_table_add_split(struct cow_tree *t, const struct stat *lower, const char
 int cow_table_find_split(struct cow_tree *t, const struct stat *lower); /* dup of the upper directory, or -1 */
 void cow_table_free(struct cow_tree *t);
 
+/* file.c: which upper file a lower one was copied to, since the container started. */
+void cow_copies_add(struct cow_tree *t, const struct stat *lower, const struct cow_ident *upper);
+void cow_copies_free(struct cow_tree *t);
+
 /* attributes.c: owner, mode, xattrs and ACLs, times. 0 or -1 with errno. */
 int cow_copy_attributes(int from, int to, const struct stat *st);
 int cow_copy_times(int to, const struct stat *st);

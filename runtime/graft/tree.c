@@ -55,6 +55,7 @@ void cow_tree_free(struct cow_tree *t)
 {
 	if (t == NULL)
 		return;
+	cow_copies_free(t);
 	cow_table_free(t);
 	cow_close_fd(&t->upper);
 	cow_close_fd(&t->shadow);

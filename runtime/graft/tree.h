@@ -84,6 +84,7 @@ struct cow_tree {
 	struct cow_graft *retired;
 	struct cow_graft *gone;
 	struct cow_copying *copying;
+	struct cow_copy *copies[COW_TREE_BUCKETS];
 	uint64_t stage_count;
 	struct cow_tree_stats stats;
 };
@@ -124,6 +125,12 @@ int cow_tree_counterpart(struct cow_tree *t, int fd);
  */
 typedef int (*cow_copy_check)(int staged, void *data);
 int cow_tree_copy_up(struct cow_tree *t, int parent, const char *name, bool truncate, cow_copy_check check, void *data);
+
+/*
+ * What the lower file behind `fd` (GRAFT or STALE) is in the branch now, copied up. O_PATH descriptor, or -1 with errno; ENOENT: its
+ * name is gone or another file's.
+ */
+int cow_tree_real_file(struct cow_tree *t, int fd, cow_copy_check check, void *data);
 
 /* Is `name` of real directory `parent` a placeholder under a graft? Its graft's root (O_PATH) in *root. */
 bool cow_tree_is_grafted(struct cow_tree *t, int parent, const char *name, int *root);
