@@ -1,8 +1,9 @@
 /*
  * The system calls that cowrun cares for, and the seccomp programs made from them.
  *
- * One table (calls.c) says for each call what the filter does with it and why; from it come the program that cowrun-init
- * installs (cow_filter_program), the rules merged into a bundle's own profile (wrapper/profile.c) and the agent's dispatch by number.
+ * One table (calls.c) says for each call what the filter does with it and why; from it come the program that
+ * cowrun-init installs (cow_filter_program), the rules merged into a bundle's own profile (wrapper/profile.c) and the
+ * agent's dispatch by number.
  */
 #pragma once
 
@@ -16,40 +17,69 @@
 /* What a trapped call is to the agent. A family has one handler (agent/dispatch.c). */
 enum cow_call {
 	COW_CALL_NONE = 0,
-	COW_CALL_OPEN,		/* open */
-	COW_CALL_OPENAT,	/* openat */
+	COW_CALL_OPEN,   /* open */
+	COW_CALL_OPENAT, /* openat */
 	COW_CALL_OPENAT2,
 	COW_CALL_CREAT,
-	COW_CALL_MKDIR, COW_CALL_MKDIRAT, COW_CALL_MKNOD, COW_CALL_MKNODAT,
-	COW_CALL_UNLINK, COW_CALL_UNLINKAT, COW_CALL_RMDIR,
-	COW_CALL_RENAME, COW_CALL_RENAMEAT, COW_CALL_RENAMEAT2,
-	COW_CALL_LINK, COW_CALL_LINKAT, COW_CALL_SYMLINK, COW_CALL_SYMLINKAT,
-	COW_CALL_TRUNCATE,	/* also truncate64 */
-	COW_CALL_CHMOD, COW_CALL_FCHMOD, COW_CALL_FCHMODAT, COW_CALL_FCHMODAT2,
-	COW_CALL_CHOWN, COW_CALL_LCHOWN, COW_CALL_FCHOWN, COW_CALL_FCHOWNAT, /* also the 32-bit-uid names of i386 */
-	COW_CALL_UTIME,		/* utime, utimes */
-	COW_CALL_FUTIMESAT, COW_CALL_UTIMENSAT, /* also utimensat_time64 */
-	COW_CALL_SETXATTR, COW_CALL_LSETXATTR, COW_CALL_FSETXATTR, COW_CALL_SETXATTRAT,
-	COW_CALL_REMOVEXATTR, COW_CALL_LREMOVEXATTR, COW_CALL_FREMOVEXATTR, COW_CALL_REMOVEXATTRAT,
+	COW_CALL_MKDIR,
+	COW_CALL_MKDIRAT,
+	COW_CALL_MKNOD,
+	COW_CALL_MKNODAT,
+	COW_CALL_UNLINK,
+	COW_CALL_UNLINKAT,
+	COW_CALL_RMDIR,
+	COW_CALL_RENAME,
+	COW_CALL_RENAMEAT,
+	COW_CALL_RENAMEAT2,
+	COW_CALL_LINK,
+	COW_CALL_LINKAT,
+	COW_CALL_SYMLINK,
+	COW_CALL_SYMLINKAT,
+	COW_CALL_TRUNCATE, /* also truncate64 */
+	COW_CALL_CHMOD,
+	COW_CALL_FCHMOD,
+	COW_CALL_FCHMODAT,
+	COW_CALL_FCHMODAT2,
+	COW_CALL_CHOWN,
+	COW_CALL_LCHOWN,
+	COW_CALL_FCHOWN,
+	COW_CALL_FCHOWNAT, /* also the 32-bit-uid names of i386 */
+	COW_CALL_UTIME,    /* utime, utimes */
+	COW_CALL_FUTIMESAT,
+	COW_CALL_UTIMENSAT, /* also utimensat_time64 */
+	COW_CALL_SETXATTR,
+	COW_CALL_LSETXATTR,
+	COW_CALL_FSETXATTR,
+	COW_CALL_SETXATTRAT,
+	COW_CALL_REMOVEXATTR,
+	COW_CALL_LREMOVEXATTR,
+	COW_CALL_FREMOVEXATTR,
+	COW_CALL_REMOVEXATTRAT,
 	COW_CALL_FILE_SETATTR,
-	COW_CALL_ACCESS, COW_CALL_FACCESSAT, COW_CALL_FACCESSAT2,
-	COW_CALL_CHDIR, COW_CALL_FCHDIR, COW_CALL_CHROOT,
-	COW_CALL_STATAT,	/* newfstatat, fstatat64, statx: read through a directory handle (arg 0) */
-	COW_CALL_READAT,	/* readlinkat, name_to_handle_at, execveat and other reads through a handle (arg 0) */
-	COW_CALL_BIND, COW_CALL_SOCKETCALL,
+	COW_CALL_ACCESS,
+	COW_CALL_FACCESSAT,
+	COW_CALL_FACCESSAT2,
+	COW_CALL_CHDIR,
+	COW_CALL_FCHDIR,
+	COW_CALL_CHROOT,
+	COW_CALL_STATAT, /* newfstatat, fstatat64, statx: read through a directory handle (arg 0) */
+	COW_CALL_READAT, /* readlinkat, name_to_handle_at, execveat and other reads through a handle (arg 0) */
+	COW_CALL_BIND,
+	COW_CALL_SOCKETCALL,
 	COW_CALL_INOTIFY_ADD_WATCH,
 	COW_CALL_LANDLOCK_CREATE_RULESET,
 	COW_CALL_COUNT
 };
 
 enum cow_filter_verdict {
-	COW_FILTER_NOTIFY,	/* to the agent when `notify` matches, else as if untouched */
-	COW_FILTER_REFUSE,	/* fails with `errnum` when `notify` matches (always, if there is none) */
+	COW_FILTER_NOTIFY, /* to the agent when `notify` matches, else as if untouched */
+	COW_FILTER_REFUSE, /* fails with `errnum` when `notify` matches (always, if there is none) */
 };
 
 /*
- * (args[arg] & mask) == value, or != where `differs` is set, in the 64-bit registers as seccomp_data has them; masks here only
- * ever have low 32 bits. `differs` comes only with a mask of all 32 bits: that complement has no other short form.
+ * (args[arg] & mask) == value, or != where `differs` is set, in the 64-bit registers as seccomp_data has them; masks
+ * here only ever have low 32 bits. `differs` comes only with a mask of all 32 bits: that complement has no other short
+ * form.
  */
 struct cow_filter_cond {
 	uint8_t arg;
@@ -58,21 +88,22 @@ struct cow_filter_cond {
 	uint32_t value;
 };
 
-/* A conjunction of conditions, no two on the same argument (libseccomp takes one per argument); a list is a disjunction. */
+/* A conjunction of conditions, no two on the same argument (libseccomp takes one per argument); a list is a
+ * disjunction. */
 struct cow_filter_clause {
 	uint8_t nconds;
 	struct cow_filter_cond conds[2];
 };
 
 struct cow_filter_call {
-	const char *name;	/* as libseccomp and OCI profiles write it */
-	int number;		/* number for calls since Linux 5.6 that every 64-bit architecture and i386 share and Debian's
-				   libseccomp may not know, else -1 */
+	const char *name; /* as libseccomp and OCI profiles write it */
+	int number;       /* number for calls since Linux 5.6 that every 64-bit architecture and i386 share and Debian's
+			     libseccomp may not know, else -1 */
 	enum cow_call call;
 	enum cow_filter_verdict verdict;
 	int errnum;
-	/* When the verdict applies, and its exact complement (a unit test proves it). nnotify == 0: always. No two clauses of
-	   one call match the same arguments: libseccomp keeps no order between overlapping rules. */
+	/* When the verdict applies, and its exact complement (a unit test proves it). nnotify == 0: always. No two
+	   clauses of one call match the same arguments: libseccomp keeps no order between overlapping rules. */
 	size_t nnotify, npass;
 	struct cow_filter_clause notify[5];
 	struct cow_filter_clause pass[2];
@@ -82,7 +113,8 @@ struct cow_filter_call {
 /* The table, `*count` long. */
 const struct cow_filter_call *cow_filter_calls(size_t *count);
 
-/* Audit architectures (AUDIT_ARCH_*) that a kernel of this machine runs, native first; 0-terminated. x32 is not one: see cow_filter_program. */
+/* Audit architectures (AUDIT_ARCH_*) that a kernel of this machine runs, native first; 0-terminated. x32 is not one:
+ * see cow_filter_program. */
 const uint32_t *cow_filter_arches(void);
 /* Number of a table entry on an architecture, or -1 if the architecture has no such call. */
 int cow_filter_number(const struct cow_filter_call *call, uint32_t audit_arch);
@@ -95,7 +127,7 @@ const struct cow_filter_call *cow_filter_named(const char *name);
 enum cow_call cow_filter_lookup(uint32_t audit_arch, int nr);
 
 /*
- * The whole program as cowrun-init installs it: ALLOW by default, x32 calls and unknown architectures refused with ENOSYS.
- * *len instructions; caller frees.
+ * The whole program as cowrun-init installs it: ALLOW by default, x32 calls and unknown architectures refused with
+ * ENOSYS. *len instructions; caller frees.
  */
 struct sock_filter *cow_filter_program(size_t *len, struct cow_error **err);

@@ -10,8 +10,8 @@
  *
  * Landlock: after that (or at once, when the delegate loaded the filter) init calls
  *   landlock_create_ruleset(COW_INIT_LANDLOCK_ATTR, COW_INIT_LANDLOCK_SIZE, 0)
- * which the agent answers, once per listener, with a descriptor of the container's ruleset. An attr pointer of 1 is one that the
- * kernel itself would answer with EFAULT, so an unsupervised call cannot be mistaken for success.
+ * which the agent answers, once per listener, with a descriptor of the container's ruleset. An attr pointer of 1 is one
+ * that the kernel itself would answer with EFAULT, so an unsupervised call cannot be mistaken for success.
  */
 #pragma once
 
@@ -19,7 +19,7 @@
 
 #define COW_INIT_LANDLOCK_ATTR 1UL
 #define COW_INIT_LANDLOCK_SIZE 0xc0UL
-#define COW_INIT_MAGIC 0x31696f63u /* "coi1" */
+#define COW_INIT_MAGIC         0x31696f63u /* "coi1" */
 
 struct cow_init_hello {
 	uint32_t magic;

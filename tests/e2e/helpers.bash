@@ -174,7 +174,7 @@ needs_cowrun() {
 
 # Processes of cowrun's that serve a container: they have its state directory on their command line. ([/]: not this grep.)
 agents() {
-  grep -slz -- "^$COWRUN_STATE[/]" /proc/[0-9]*/cmdline | sed 's,^/proc/,,; s,/cmdline$,,'
+  grep -slz -- "^${COWRUN_STATE}[/]" /proc/[0-9]*/cmdline | sed 's,^/proc/,,; s,/cmdline$,,'
 }
 
 # When the test's containers are gone, so are their agents, their state and every mount.

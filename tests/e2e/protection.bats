@@ -75,7 +75,7 @@ EOF
   exec_in "$ID" /bin/bash -eu "/t/scripts/$ID-dead" >"$T/mutations" &
   local waiting=$!
   eventually exec_in "$ID" /bin/true
-  kill -KILL $(agents)
+  agents | xargs kill -KILL
   eventually no_agents
   touch "$SHARE/sync/dead"
   wait "$waiting" || true
@@ -94,7 +94,7 @@ EOF
   needs_cowrun
   start "$ID" /bin/bash -c 'for i in {1..8}; do (while :; do echo $i >>many/$i; mv many/1$i many/x$i; mv many/x$i many/1$i; done) 2>/dev/null & done; wait'
   sleep 0.5
-  kill -KILL $(agents)
+  agents | xargs kill -KILL
   eventually no_agents
   sleep 0.2
   kill_container "$ID" KILL

@@ -4,7 +4,7 @@ load helpers
 # A git repository in the lower, with an index that has nothing left to refresh.
 lower_is_a_checkout() {
   (
-    cd "$LOWER"
+    cd "$LOWER" || exit
     rm -rf kinds own
     find . -exec touch -h -d '2020-01-02 03:04:05' {} +
     git init -q -b main .
@@ -96,7 +96,7 @@ EOF
 @test "readers never see a half-made directory while four writers work" {
   mkdir -p "$LOWER"/tree/{a..h}/{1..5}
   local dir
-  for dir in "$LOWER"/tree/*/*; do (cd "$dir" && for i in {0..7}; do echo keep >keep$i; done); done
+  for dir in "$LOWER"/tree/*/*; do (cd "$dir" && for i in {0..7}; do echo keep >"keep$i"; done); done
   python_in_branch <<'EOF'
 import multiprocessing, random, time
 directories = [d for d, _, _ in os.walk("/work/tree")]
