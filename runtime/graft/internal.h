@@ -1,6 +1,7 @@
 /* What the files of the engine share and nobody else sees. Contracts are beside the definitions' one-line comments. */
 #pragma once
 
+#include "../lib/copy.h"
 #include "tree.h"
 
 struct cow_copying {
@@ -36,12 +37,6 @@ void cow_table_free(struct cow_tree *t);
 /* file.c: which upper file a lower one was copied to, since the container started. */
 void cow_copies_add(struct cow_tree *t, const struct stat *lower, const struct cow_ident *upper);
 void cow_copies_free(struct cow_tree *t);
-
-/* attributes.c: owner, mode, xattrs and ACLs, times. 0 or -1 with errno. */
-int cow_copy_attributes(int from, int to, const struct stat *st);
-int cow_copy_times(int to, const struct stat *st);
-/* content.c: clone, else copy with holes kept. 0 or -1 with errno. *copied counts bytes moved. */
-int cow_copy_content(int from, int to, off_t size, uint64_t *copied);
 
 /* split.c */
 struct cow_entry {
