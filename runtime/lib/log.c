@@ -56,10 +56,56 @@ int cow_log_open_file(const char *path, bool json)
 	return 0;
 }
 
+/* Bytes of the well-formed UTF-8 character at p (RFC 3629); 0: none, or a C1 control, which terminals obey. */
+static size_t utf8_length(const unsigned char *p)
+{
+	size_t length = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
+
+	for (size_t i = 1; i < length; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	if ((*p == 0xc2 && p[1] < 0xa0) || (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
+	    (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f))
+		return 0;
+	return length;
+}
+
+/*
+ * Messages name files and annotations of containers. What could end the line, or be more than text to a terminal or a
+ * parser, becomes \n, \t, \r or \xNN; the characters of `quoted` get a backslash. Caller frees.
+ */
+static char *one_line(const char *text, const char *quoted)
+{
+	char *out = malloc(4 * strlen(text) + 1), *to = out;
+
+	if (out == NULL)
+		abort();
+	for (const unsigned char *p = (const unsigned char *)text; *p != '\0';) {
+		const char *named = strchr("\nn\tt\rr", *p);
+		size_t length = utf8_length(p);
+
+		if (named != NULL && *p < ' ') {
+			to += sprintf(to, "\\%c", named[1]);
+			p++;
+		} else if (length == 0 || *p < ' ' || *p == 0x7f) {
+			to += sprintf(to, "\\x%02x", *p++);
+		} else {
+			if (strchr(quoted, *p) != NULL)
+				*to++ = '\\';
+			memcpy(to, p, length);
+			to += length;
+			p += length;
+		}
+	}
+	*to = '\0';
+	return out;
+}
+
 /* runc's own two forms, which engines read back to show the last error to their user. */
 static char *file_line(enum cow_log_level level, const char *text)
 {
 	char stamp[40];
+	cleanup_free char *safe = one_line(text, state.json ? "" : "\"\\");
 	char *line = NULL;
 	struct tm tm;
 	time_t now = time(NULL);
@@ -71,12 +117,12 @@ static char *file_line(enum cow_log_level level, const char *text)
 		cleanup_free char *body = NULL;
 
 		cow_json_set(o, "level", cow_json_new_string(level_names[level]));
-		cow_json_set(o, "msg", cow_json_new_string(text));
+		cow_json_set(o, "msg", cow_json_new_string(safe));
 		cow_json_set(o, "time", cow_json_new_string(stamp));
 		body = cow_json_print(o, 0, NULL);
 		if (asprintf(&line, "%s\n", body) < 0)
 			return NULL;
-	} else if (asprintf(&line, "time=\"%s\" level=%s msg=\"%s\"\n", stamp, level_names[level], text) < 0) {
+	} else if (asprintf(&line, "time=\"%s\" level=%s msg=\"%s\"\n", stamp, level_names[level], safe) < 0) {
 		return NULL;
 	}
 	return line;
@@ -97,9 +143,10 @@ void cow_log(enum cow_log_level level, const char *fmt, ...)
 	va_end(ap);
 	pthread_mutex_lock(&state.lock);
 	if (state.to_stderr) {
+		cleanup_free char *safe = one_line(text, "");
 		cleanup_free char *human = NULL;
 
-		if (asprintf(&human, "%s: %s\n", state.program, text) >= 0)
+		if (asprintf(&human, "%s: %s\n", state.program, safe) >= 0)
 			(void)cow_write_all(STDERR_FILENO, human, strlen(human));
 	}
 	if (state.fd >= 0 && (line = file_line(level, text)) != NULL)
