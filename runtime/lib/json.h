@@ -17,8 +17,8 @@ enum cow_json_type { COW_JSON_NULL, COW_JSON_BOOL, COW_JSON_NUMBER, COW_JSON_STR
 
 struct cow_json;
 
-/* Limits: 64 levels, `size` bytes. Anything after the document but white space is an error, and so is a repeated key
-   (two parsers could read two different things). */
+/* Limits: 64 levels, `size` bytes. Anything after the document but white space is an error, and so are a repeated key
+   and broken UTF-8 or UTF-16 (two parsers could read two different things). */
 struct cow_json *cow_json_parse(const char *text, size_t size, struct cow_error **err);
 /* At most `max` bytes are read. The error names the path. */
 struct cow_json *cow_json_read_file(int dirfd, const char *path, size_t max, struct cow_error **err);

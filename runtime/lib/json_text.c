@@ -1,9 +1,12 @@
 /* JSON as text: parsed and printed by yajl, read from and written to files. */
 #include "json.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -91,16 +94,39 @@ static int on_key(void *ctx, const unsigned char *text, size_t size)
 	r->key = strndup((const char *)text, size);
 	if (r->key == NULL)
 		abort();
-	if (cow_json_get(r->stack[r->depth - 1], r->key) != NULL)
-		return complain(r, "a key is given twice");
 	return 1;
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Once, when the object is complete: asking at each key would take quadratic time. */
+static bool has_repeated_key(const struct cow_json *object)
+{
+	size_t n = cow_json_count(object);
+	cleanup_free const char **keys = calloc(n + 1, sizeof(*keys));
+
+	if (keys == NULL)
+		abort();
+	for (size_t i = 0; i < n; i++)
+		keys[i] = cow_json_key_at(object, i);
+	qsort(keys, n, sizeof(*keys), compare_keys);
+	for (size_t i = 1; i < n; i++)
+		if (strcmp(keys[i - 1], keys[i]) == 0)
+			return true;
+	return false;
 }
 
 static int on_end(void *ctx)
 {
 	struct reader *r = ctx;
 
-	r->depth--;
+	const struct cow_json *v = r->stack[--r->depth];
+
+	if (cow_json_type_of(v) == COW_JSON_OBJECT && has_repeated_key(v))
+		return complain(r, "a key is given twice");
 	return 1;
 }
 
@@ -115,6 +141,73 @@ static const yajl_callbacks callbacks = {
 	.yajl_start_array = on_array,
 	.yajl_end_array = on_end,
 };
+
+/* --- what yajl lets pass or mends in its own way, so that another parser would read something else --------------- */
+
+/* Length of the UTF-8 character at `p` (RFC 3629: no surrogates, nothing written longer than needed), or 0. */
+static size_t utf8_length(const unsigned char *p, size_t size)
+{
+	static const struct {
+		unsigned char mask, lead;
+		size_t length;
+		uint32_t least;
+	} forms[] = {{0x80, 0x00, 1, 0}, {0xe0, 0xc0, 2, 0x80}, {0xf0, 0xe0, 3, 0x800}, {0xf8, 0xf0, 4, 0x10000}};
+
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+		uint32_t c = p[0] & (unsigned char)~forms[i].mask;
+
+		if ((p[0] & forms[i].mask) != forms[i].lead)
+			continue;
+		if (forms[i].length > size)
+			return 0;
+		for (size_t j = 1; j < forms[i].length; j++) {
+			if ((p[j] & 0xc0) != 0x80)
+				return 0;
+			c = c << 6 | (p[j] & 0x3f);
+		}
+		return c < forms[i].least || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? 0 : forms[i].length;
+	}
+	return 0;
+}
+
+/* The code unit of the escape \uXXXX at `p`, or -1 if there is none. */
+static long escaped_unit(const char *p, size_t size)
+{
+	long unit = 0;
+
+	if (size < 6 || p[0] != '\\' || p[1] != 'u')
+		return -1;
+	for (size_t i = 2; i < 6; i++) {
+		if (!isxdigit((unsigned char)p[i]))
+			return -1;
+		unit = unit << 4 | (isdigit((unsigned char)p[i]) ? p[i] - '0' : (p[i] | 0x20) - 'a' + 10);
+	}
+	return unit;
+}
+
+/* Length of the escape at `p`, or 0 if it is half a character of UTF-16. yajl judges all else. */
+static size_t escape_length(const char *p, size_t size)
+{
+	long unit = escaped_unit(p, size), next;
+
+	if (unit < 0xd800 || unit >= 0xe000)
+		return size < 2 ? size : 2;
+	next = unit < 0xdc00 ? escaped_unit(p + 6, size - 6) : -1;
+	return next >= 0xdc00 && next < 0xe000 ? 12 : 0;
+}
+
+static int check_characters(const char *text, size_t size, struct cow_error **err)
+{
+	for (size_t at = 0, n; at < size; at += n) {
+		n = text[at] == '\\' ? escape_length(text + at, size - at)
+				     : utf8_length((const unsigned char *)text + at, size - at);
+		if (n == 0)
+			return cow_error_set(err, 0, "bad JSON: a broken character (byte %zu)", at);
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------------------------ */
 
 static void set_parse_error(yajl_handle h, const struct reader *r, const char *text, size_t size,
 			    struct cow_error **err)
@@ -134,9 +227,12 @@ static void set_parse_error(yajl_handle h, const struct reader *r, const char *t
 struct cow_json *cow_json_parse(const char *text, size_t size, struct cow_error **err)
 {
 	struct reader r = {.depth = 0};
-	yajl_handle h = yajl_alloc(&callbacks, NULL, &r);
+	yajl_handle h;
 	yajl_status status;
 
+	if (check_characters(text, size, err) != 0)
+		return NULL;
+	h = yajl_alloc(&callbacks, NULL, &r);
 	if (h == NULL)
 		abort();
 	status = yajl_parse(h, (const unsigned char *)text, size);
