@@ -99,6 +99,11 @@ void cow_creds_free(struct cow_creds *c);
 /* From here to cow_creds_drop the calling thread acts as the target does on files. */
 int cow_creds_assume(const struct cow_creds *c);
 void cow_creds_drop(void);
+/* May they? `mask` of access(2) on what fd (O_PATH will do) is on, on a mount that is writable. 0 or an errno. */
+int cow_creds_permit(const struct cow_creds *c, int fd, int mask);
+/* May they remove or replace an entry that belongs to `owner` from `dir`? As may_delete() in the kernel. 0 or an errno.
+ */
+int cow_creds_permit_delete(const struct cow_creds *c, int dir, uid_t owner);
 #define cleanup_creds __attribute__((cleanup(cow_creds_free)))
 
 /* resolve.c */
@@ -107,14 +112,24 @@ struct cow_location {
 	int object; /* O_PATH, or -1: no such name */
 	char name[256];
 	bool slash; /* the path ended in a slash */
-	bool magic; /* reached through a procfs magic link */
+	bool magic; /* the object was reached through a procfs magic link */
+	int handle; /* the target's own descriptor that such a link on the way named (/proc/self/fd/N), or -1 */
 	bool dots;  /* last component "." or ".." */
 	struct stat st;
 	struct cow_tree *parent_tree, *object_tree;
 	enum cow_place_kind parent_place, object_place;
 };
-/* Resolves as the target would. 0 (object may be -1), or errno: then the kernel will find the same error itself. */
-int cow_resolve(const struct cow_target *t, int dirfd, const char *path, bool follow, struct cow_location *l);
+/*
+ * Resolves as the target would. 0 (object may be -1), or errno: then the kernel will find the same error itself.
+ * `as`: with these credentials, for what the kernel will not look at again; NULL: with the agent's.
+ */
+int cow_resolve_as(const struct cow_target *t, const struct cow_creds *as, int dirfd, const char *path, bool follow,
+		   struct cow_location *l);
+static inline int cow_resolve(const struct cow_target *t, int dirfd, const char *path, bool follow,
+			      struct cow_location *l)
+{
+	return cow_resolve_as(t, NULL, dirfd, path, follow, l);
+}
 void cow_location_close(struct cow_location *l);
 #define cleanup_location __attribute__((cleanup(cow_location_close)))
 struct cow_tree *cow_agent_place(const struct cow_agent *a, int fd, enum cow_place_kind *kind);
@@ -123,22 +138,43 @@ struct cow_tree *cow_agent_place(const struct cow_agent *a, int fd, enum cow_pla
 int cow_freshen(const struct cow_target *t, int fd);
 int cow_swap_fd(const struct cow_target *t, int fd, int object);
 
-/* calls_*.c, a handler a family; args by position as in the system call's manual page. */
-int cow_do_open(struct cow_target *t, int dirfd, const char *path, uint64_t flags);
+/* prepare.c: makes the branch ready for a call. They let go of receiving first (cow_stop_leading). 0 or -errno. */
+/* The directory is real; a descriptor on it in *real unless that is NULL. Nothing to do outside the trees. */
+int cow_prepare_directory(struct cow_target *t, struct cow_tree *tree, enum cow_place_kind place, int fd, int *real);
+int cow_prepare_parent(struct cow_target *t, const struct cow_location *l, int *real);
+/* The object of `l`, which lies in a tree: directories real, files copied up. *now, unless NULL: what is there then. */
+int cow_prepare_object(struct cow_target *t, const struct cow_location *l, bool truncate, cow_copy_check check,
+		       void *data, int *now);
+/* The same for a file that is known by a descriptor only. */
+int cow_prepare_file(struct cow_target *t, struct cow_tree *tree, int fd, cow_copy_check check, void *data, int *now);
+/* An errno of the engine as a verdict: the ones that a program expects of a file system, EIO for all others. */
+int cow_verdict_of(int error);
+static inline bool cow_needs_work(enum cow_place_kind place)
+{
+	return place == COW_PLACE_GRAFT || place == COW_PLACE_STALE;
+}
+
+/* calls_*.c, a handler a family; args by position as in the system call's manual page. -ESTALE: once more, please. */
+struct cow_opening {
+	uint64_t flags;
+	bool plain; /* open, openat, creat: no RESOLVE_* flags that could fail it later */
+	mode_t mode;
+};
+int cow_do_open(struct cow_target *t, int dirfd, const char *path, const struct cow_opening *o);
 int cow_do_create(struct cow_target *t, int dirfd, const char *path);
 int cow_do_unlink(struct cow_target *t, int dirfd, const char *path, bool directory);
 int cow_do_rename(struct cow_target *t, int olddir, const char *old, int newdir, const char *new, unsigned flags);
 int cow_do_link(struct cow_target *t, int olddir, const char *old, int newdir, const char *new, int flags);
-int cow_do_modify(struct cow_target *t, int dirfd, const char *path, bool follow);
-int cow_do_modify_fd(struct cow_target *t, int fd);
+int cow_do_modify(struct cow_target *t, enum cow_call call, int dirfd, const char *path, bool follow);
+/* empty_path: named by AT_EMPTY_PATH, so that O_PATH descriptors count too. */
+int cow_do_modify_fd(struct cow_target *t, int fd, bool empty_path);
 int cow_do_access(struct cow_target *t, int dirfd, const char *path, int mode, int flags);
-int cow_do_enter_directory(struct cow_target *t, const char *path); /* chdir, chroot */
+int cow_do_enter(struct cow_target *t, const char *path, bool follow); /* chdir, chroot, inotify_add_watch */
 int cow_do_fchdir(struct cow_target *t, int fd);
-int cow_do_watch(struct cow_target *t, const char *path, uint32_t mask);
 int cow_do_bind(struct cow_target *t, uint64_t address, uint64_t length);
 int cow_do_landlock(struct cow_target *t);
 
-/* dispatch.c */
+/* dispatch.c: the whole way of one notification but for the answer. A verdict. */
 int cow_dispatch(struct cow_target *t);
 /* listener.c */
 int cow_listener_add(struct cow_agent *a, int fd, struct cow_error **err);
@@ -146,4 +182,9 @@ void *cow_worker(void *agent);
 /* Before something slow: another worker takes over receiving. */
 void cow_stop_leading(struct cow_target *t);
 /* sockets.c: agent.sock, init.sock and control.sock, served by the main thread until the container is gone. */
-int cow_serve_sockets(struct cow_agent *a, int agent_sock, int init_sock, int control_sock, struct cow_error **err);
+struct cow_sockets {
+	int agent, init, control;
+};
+int cow_serve_sockets(struct cow_agent *a, const struct cow_sockets *s, struct cow_error **err);
+/* control.c: one packet of control.sock with its descriptors, which belong to it now. The answer; caller frees. */
+char *cow_control(struct cow_agent *a, const char *packet, size_t size, int *fds, size_t nfds);

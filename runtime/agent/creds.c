@@ -137,3 +137,30 @@ void cow_creds_drop(void)
 		cow_log_warning("setgroups: %s", strerror(errno));
 	errno = saved;
 }
+
+int cow_creds_permit(const struct cow_creds *c, int fd, int mask)
+{
+	int error = cow_creds_assume(c);
+
+	if (error != 0)
+		return error;
+	if (syscall(SYS_faccessat2, fd, "", mask, AT_EMPTY_PATH | AT_EACCESS) != 0)
+		error = errno;
+	cow_creds_drop();
+	return error;
+}
+
+int cow_creds_permit_delete(const struct cow_creds *c, int dir, uid_t owner)
+{
+	int error = cow_creds_permit(c, dir, W_OK | X_OK);
+	struct stat st;
+
+	if (error != 0)
+		return error;
+	if (fstat(dir, &st) != 0)
+		return errno;
+	if ((st.st_mode & S_ISVTX) != 0 && c->fsuid != owner && c->fsuid != st.st_uid &&
+	    (c->caps & (1ULL << CAP_FOWNER)) == 0)
+		return EPERM;
+	return 0;
+}

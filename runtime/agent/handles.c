@@ -13,20 +13,47 @@
 
 #include "../lib/fd.h"
 
+/*
+ * An O_PATH descriptor gives less than one for reading, so what takes its place must be one that the process itself
+ * could have opened.
+ */
+static int open_for(const struct cow_target *t, int object, int flags)
+{
+	cleanup_creds struct cow_creds creds = {0};
+	char path[40];
+	struct stat st;
+	int error;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", object);
+	if ((flags & O_PATH) == 0)
+		return open(path, (flags & (O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECTORY)) | O_CLOEXEC);
+	if (fstat(object, &st) != 0 || !(S_ISDIR(st.st_mode) || S_ISREG(st.st_mode))) {
+		errno = EROFS;
+		return -1;
+	}
+	error = cow_creds_read(t, &creds);
+	if (error == 0)
+		error = cow_creds_assume(&creds);
+	if (error != 0) {
+		errno = error;
+		return -1;
+	}
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	cow_creds_drop();
+	return fd;
+}
+
 /* Puts an equal descriptor on `object` (O_PATH) in the place of the target's `fd`. 0 or -errno. */
 int cow_swap_fd(const struct cow_target *t, int fd, int object)
 {
 	cleanup_close int fresh = -1;
-	char path[40];
 	long long position;
-	struct stat st;
 	int flags;
-	int error = cow_target_fd_flags(t, fd, &flags, &position);
 
-	if (error != 0 || fstat(object, &st) != 0)
+	if (cow_target_fd_flags(t, fd, &flags, &position) != 0)
 		return -EBADF;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", object);
-	fresh = open(path, (flags & (O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECTORY)) | O_CLOEXEC);
+	fresh = open_for(t, object, flags);
 	if (fresh < 0)
 		return -errno;
 	if ((flags & O_PATH) == 0 && position > 0)

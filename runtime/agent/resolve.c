@@ -30,6 +30,7 @@ struct walk {
 	char *p; /* what is left, in rest */
 	int links;
 	bool magic;
+	int handle;
 };
 
 struct cow_tree *cow_agent_place(const struct cow_agent *a, int fd, enum cow_place_kind *kind)
@@ -160,11 +161,26 @@ static int step_magic(struct walk *w, int link, const char *name, int *object)
 	return *object >= 0 ? 1 : -errno;
 }
 
+/* Is the magic link at hand a descriptor of the target's own table? */
+static void note_handle(struct walk *w, const char *name)
+{
+	struct stat mine;
+	struct stat st;
+	char *end;
+	long n = strtol(name, &end, 10);
+
+	if (*name < '0' || *name > '9' || *end != '\0' || n > INT_MAX || fstat(w->at, &st) != 0)
+		return;
+	if ((fstatat(w->target->dir, "fd", &mine, 0) == 0 && mine.st_ino == st.st_ino && mine.st_dev == st.st_dev))
+		w->handle = (int)n;
+}
+
 static void finish(const struct walk *w, struct cow_location *l)
 {
 	l->parent_tree = cow_agent_place(w->target->agent, l->parent, &l->parent_place);
 	l->object_tree = cow_agent_place(w->target->agent, l->object, &l->object_place);
 	l->magic = w->magic;
+	l->handle = w->handle;
 }
 
 /* The path ends at what `at` is: ".", "..", "/", or a magic link. */
@@ -173,10 +189,10 @@ static int end_here(struct walk *w, struct cow_location *l)
 	l->object = cow_steal_fd(&w->at);
 	if (fstat(l->object, &l->st) != 0)
 		return errno;
-	finish(w, l);
-	return 0;
+	return -1;
 }
 
+/* -1: *l is complete. */
 static int end_at(struct walk *w, struct cow_location *l, const char *name, int object, const struct stat *st)
 {
 	strcpy(l->name, name);
@@ -184,8 +200,7 @@ static int end_at(struct walk *w, struct cow_location *l, const char *name, int 
 	l->object = object;
 	if (st != NULL)
 		l->st = *st;
-	finish(w, l);
-	return 0;
+	return -1;
 }
 
 /* One component. 0: go on, -1: *l is complete, else an errno. */
@@ -215,7 +230,7 @@ static int step(struct walk *w, bool follow, struct cow_location *l)
 	fd = open_component(w, name);
 	if (fd < 0) {
 		if (last && errno == ENOENT)
-			return end_at(w, l, name, -1, NULL) == 0 ? -1 : EIO;
+			return end_at(w, l, name, -1, NULL);
 		return errno;
 	}
 	if (fstat(fd, &st) != 0)
@@ -233,8 +248,9 @@ static int step(struct walk *w, bool follow, struct cow_location *l)
 		cow_close_fd(&fd);
 		fd = object;
 		w->magic = last;
+		note_handle(w, name);
 	} else if (last) {
-		return end_at(w, l, name, cow_steal_fd(&fd), &st) == 0 ? -1 : EIO;
+		return end_at(w, l, name, cow_steal_fd(&fd), &st);
 	}
 	close(w->at);
 	w->at = cow_steal_fd(&fd);
@@ -254,13 +270,29 @@ static int start(struct walk *w, int dirfd, const char *path)
 	return w->at >= 0 ? 0 : EBADF;
 }
 
-int cow_resolve(const struct cow_target *t, int dirfd, const char *path, bool follow, struct cow_location *l)
+static int walk(struct walk *w, bool follow, struct cow_location *l)
 {
-	struct walk w = {.target = t, .root = -1, .at = -1};
+	int result = 0;
+
+	walk_fast(w);
+	while (result == 0) {
+		while (*w->p == '/')
+			w->p++;
+		if (*w->p == '\0')
+			return end_here(w, l);
+		result = step(w, follow, l);
+	}
+	return result;
+}
+
+int cow_resolve_as(const struct cow_target *t, const struct cow_creds *as, int dirfd, const char *path, bool follow,
+		   struct cow_location *l)
+{
+	struct walk w = {.target = t, .root = -1, .at = -1, .handle = -1};
 	int result;
 
 	memset(l, 0, sizeof(*l));
-	l->parent = l->object = -1;
+	l->parent = l->object = l->handle = -1;
 	if (*path == '\0')
 		return ENOENT;
 	if (strlen(path) >= PATH_MAX)
@@ -268,20 +300,18 @@ int cow_resolve(const struct cow_target *t, int dirfd, const char *path, bool fo
 	strcpy(w.rest, path);
 	w.p = w.rest;
 	result = start(&w, dirfd, path);
-	if (result == 0)
-		walk_fast(&w);
-	while (result == 0) {
-		while (*w.p == '/')
-			w.p++;
-		if (*w.p == '\0') {
-			result = end_here(&w, l);
-			break;
-		}
-		result = step(&w, follow, l);
+	if (result == 0 && as != NULL)
+		result = cow_creds_assume(as);
+	if (result == 0) {
+		result = walk(&w, follow, l);
+		if (as != NULL)
+			cow_creds_drop();
 	}
 	cow_close_fd(&w.root);
 	cow_close_fd(&w.at);
 	if (result > 0)
 		cow_location_close(l);
+	else
+		finish(&w, l);
 	return result > 0 ? result : 0;
 }

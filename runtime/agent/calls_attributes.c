@@ -1,0 +1,176 @@
+/* chmod, chown, utimes, xattrs, truncate: by path and by descriptor. And access(W_OK), which asks whether they could.
+ */
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "../lib/fd.h"
+
+static int may_write(int staged, void *data)
+{
+	return cow_creds_permit(data, staged, W_OK);
+}
+
+/*
+ * chmod("/proc/self/fd/N") is how C libraries change a file without following a link. The kernel would find the old
+ * file by it, so this one call is made in the target's stead; N itself may be O_PATH, which cannot be replaced.
+ */
+static int modify_instead(const struct cow_target *t, enum cow_call call, int object)
+{
+	cleanup_creds struct cow_creds creds = {0};
+	bool at = call == COW_CALL_FCHMODAT || call == COW_CALL_FCHMODAT2 || call == COW_CALL_FCHOWNAT;
+	const uint64_t *arg = t->args + (at ? 2 : 1);
+	char path[40];
+	int result;
+	int error = cow_creds_read(t, &creds);
+
+	if (error == 0)
+		error = cow_creds_assume(&creds);
+	if (error != 0)
+		return cow_verdict_of(error);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", object);
+	switch (call) {
+	case COW_CALL_CHMOD:
+	case COW_CALL_FCHMODAT:
+	case COW_CALL_FCHMODAT2:
+		result = chmod(path, (mode_t)arg[0] & 07777);
+		break;
+	case COW_CALL_CHOWN:
+	case COW_CALL_FCHOWNAT:
+		result = chown(path, (uid_t)arg[0], (gid_t)arg[1]);
+		break;
+	default:
+		result = -1;
+		errno = EROFS;
+	}
+	error = errno;
+	cow_creds_drop();
+	return result == 0 ? 0 : -error;
+}
+
+int cow_do_modify(struct cow_target *t, enum cow_call call, int dirfd, const char *path, bool follow)
+{
+	cleanup_location struct cow_location l;
+	cleanup_creds struct cow_creds creds = {0};
+	cleanup_close int now = -1;
+	cow_copy_check check = call == COW_CALL_TRUNCATE ? may_write : NULL;
+	int verdict;
+
+	if (cow_resolve(t, dirfd, path, follow, &l) != 0 || l.object < 0 || !cow_needs_work(l.object_place))
+		return COW_VERDICT_CONTINUE;
+	if (check != NULL && cow_creds_read(t, &creds) != 0)
+		return -EACCES;
+	verdict = cow_prepare_object(t, &l, false, check, &creds, &now);
+	if (verdict != 0)
+		return verdict;
+	if (l.magic && !S_ISDIR(l.st.st_mode))
+		return modify_instead(t, call, now);
+	if (l.handle >= 0)
+		verdict = cow_freshen(t, l.handle);
+	return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
+}
+
+/* fchmod(2) and the like refuse O_PATH descriptors. */
+static bool is_path_only(const struct cow_target *t, int fd)
+{
+	long long position;
+	int flags;
+
+	return cow_target_fd_flags(t, fd, &flags, &position) == 0 && (flags & O_PATH) != 0;
+}
+
+int cow_do_modify_fd(struct cow_target *t, int fd, bool empty_path)
+{
+	cleanup_close int object = fd == AT_FDCWD ? cow_target_link(t, "cwd") : cow_target_fd(t, fd);
+	cleanup_close int now = -1;
+	enum cow_place_kind place;
+	struct cow_tree *tree;
+	struct stat st;
+	int verdict;
+
+	if (object < 0)
+		return COW_VERDICT_CONTINUE;
+	tree = cow_agent_place(t->agent, object, &place);
+	if (!cow_needs_work(place) || fstat(object, &st) != 0 || (!empty_path && fd >= 0 && is_path_only(t, fd)))
+		return COW_VERDICT_CONTINUE;
+	if (S_ISDIR(st.st_mode))
+		verdict = cow_prepare_directory(t, tree, place, object, &now);
+	else
+		verdict = cow_prepare_file(t, tree, object, NULL, NULL, &now);
+	if (verdict == 0 && fd >= 0)
+		verdict = cow_swap_fd(t, fd, now);
+	return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
+}
+
+/* access(2) asks with the real ids, and with no capabilities but root's. */
+static void use_real_ids(struct cow_creds *c)
+{
+	c->fsuid = c->uid;
+	c->fsgid = c->gid;
+	if (c->uid != 0)
+		c->caps = 0;
+}
+
+/* The mode's verdict, as acl_permission_check() and capable_wrt_inode_uidgid() in the kernel: 0 or EACCES. */
+static int judge(const struct cow_creds *c, const struct stat *st, int mode)
+{
+	int bits = (int)(st->st_mode & 7);
+
+	if (c->fsuid == st->st_uid) {
+		bits = (int)(st->st_mode >> 6 & 7);
+	} else {
+		bool member = c->fsgid == st->st_gid;
+
+		for (size_t i = 0; i < c->ngroups && !member; i++)
+			member = c->groups[i] == st->st_gid;
+		if (member)
+			bits = (int)(st->st_mode >> 3 & 7);
+	}
+	if ((mode & ~bits & 7) == 0)
+		return 0;
+	if ((c->caps & (1ULL << CAP_DAC_OVERRIDE)) == 0)
+		return EACCES;
+	return (mode & X_OK) == 0 || S_ISDIR(st->st_mode) || (st->st_mode & 0111) != 0 ? 0 : EACCES;
+}
+
+static bool has_acl(int object)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", object);
+	return getxattr(path, "system.posix_acl_access", NULL, 0) > 0;
+}
+
+/* A graft says EROFS to W_OK. What would the file say if it were there? */
+int cow_do_access(struct cow_target *t, int dirfd, const char *path, int mode, int flags)
+{
+	cleanup_location struct cow_location l;
+	cleanup_location struct cow_location way = {.parent = -1, .object = -1};
+	cleanup_creds struct cow_creds creds = {0};
+	bool follow = (flags & AT_SYMLINK_NOFOLLOW) == 0;
+	int error;
+
+	if ((mode & W_OK) == 0 || cow_resolve(t, dirfd, path, follow, &l) != 0 || l.object < 0 ||
+	    !cow_needs_work(l.object_place) || S_ISLNK(l.st.st_mode))
+		return COW_VERDICT_CONTINUE;
+	if (!S_ISDIR(l.st.st_mode) && !S_ISREG(l.st.st_mode))
+		return COW_VERDICT_CONTINUE; /* FIFOs and devices are writable on a read-only mount */
+	if (has_acl(l.object)) {
+		error = cow_prepare_object(t, &l, false, NULL, NULL, NULL);
+		return error == 0 ? COW_VERDICT_CONTINUE : error;
+	}
+	error = cow_creds_read(t, &creds);
+	if (error == 0 && (flags & AT_EACCESS) == 0)
+		use_real_ids(&creds);
+	if (error == 0)
+		error = cow_resolve_as(t, &creds, dirfd, path, follow, &way);
+	if (error == 0)
+		error = judge(&creds, &l.st, mode);
+	return cow_verdict_of(error);
+}

@@ -1,0 +1,120 @@
+/* Names made and taken away: mkdir, mknod, symlink, bind; unlink, rmdir; link. */
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "../lib/fd.h"
+
+static int proceed(const struct cow_target *t, const struct cow_location *l, int verdict)
+{
+	if (verdict == 0 && l->handle >= 0)
+		verdict = cow_freshen(t, l->handle);
+	return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
+}
+
+int cow_do_create(struct cow_target *t, int dirfd, const char *path)
+{
+	cleanup_location struct cow_location l;
+
+	if (cow_resolve(t, dirfd, path, false, &l) != 0 || l.object >= 0)
+		return COW_VERDICT_CONTINUE; /* EEXIST and the like are right on a graft, too */
+	return proceed(t, &l, cow_prepare_parent(t, &l, NULL));
+}
+
+int cow_do_bind(struct cow_target *t, uint64_t address, uint64_t length)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNSPEC};
+	char path[sizeof(sun.sun_path) + 1] = "";
+
+	if (length <= offsetof(struct sockaddr_un, sun_path) || length > sizeof(sun))
+		return COW_VERDICT_CONTINUE;
+	if (cow_target_memory(t, address, &sun, length) != 0 || sun.sun_family != AF_UNIX || sun.sun_path[0] == '\0')
+		return COW_VERDICT_CONTINUE;
+	memcpy(path, sun.sun_path, length - offsetof(struct sockaddr_un, sun_path));
+	return cow_do_create(t, AT_FDCWD, path);
+}
+
+/* On a graft the kernel looks at the mount before the name, so the errors that the name would give are given here. */
+static int unlink_missing(const struct cow_target *t, const struct cow_location *l, int dirfd, const char *path)
+{
+	cleanup_creds struct cow_creds creds = {0};
+	cleanup_location struct cow_location as;
+	int error;
+
+	if (!cow_needs_work(l->parent_place))
+		return COW_VERDICT_CONTINUE;
+	error = cow_creds_read(t, &creds);
+	if (error == 0)
+		error = cow_resolve_as(t, &creds, dirfd, path, false, &as);
+	return error == 0 ? -ENOENT : -error;
+}
+
+/* The errno for a file of the wrong kind, or 0. */
+static int wrong_kind(const struct cow_location *l, bool directory)
+{
+	if (directory)
+		return S_ISDIR(l->st.st_mode) ? 0 : ENOTDIR;
+	if (S_ISDIR(l->st.st_mode))
+		return EISDIR;
+	return l->slash ? ENOTDIR : 0;
+}
+
+static int drop(struct cow_target *t, const struct cow_location *l, int parent, bool directory)
+{
+	cleanup_creds struct cow_creds creds = {0};
+	int error = cow_creds_read(t, &creds);
+
+	if (error == 0)
+		error = cow_creds_permit_delete(&creds, parent, l->st.st_uid);
+	if (error == 0)
+		error = wrong_kind(l, directory);
+	if (error == 0) {
+		cow_stop_leading(t);
+		error = cow_tree_drop(l->object_tree, parent, l->name);
+	}
+	return cow_verdict_of(error);
+}
+
+int cow_do_unlink(struct cow_target *t, int dirfd, const char *path, bool directory)
+{
+	cleanup_location struct cow_location l;
+	cleanup_close int parent = -1;
+	int verdict;
+
+	if (cow_resolve(t, dirfd, path, false, &l) != 0 || l.parent < 0)
+		return COW_VERDICT_CONTINUE;
+	if (l.object < 0)
+		return unlink_missing(t, &l, dirfd, path);
+	if (!cow_needs_work(l.object_place))
+		return COW_VERDICT_CONTINUE;
+	verdict = cow_prepare_parent(t, &l, &parent);
+	if (verdict != 0)
+		return verdict;
+	if (!cow_tree_is_grafted(l.object_tree, parent, l.name, NULL))
+		return proceed(t, &l, 0);
+	return drop(t, &l, parent, directory);
+}
+
+int cow_do_link(struct cow_target *t, int olddir, const char *old, int newdir, const char *new, int flags)
+{
+	cleanup_location struct cow_location from;
+	cleanup_location struct cow_location to = {.parent = -1, .object = -1};
+	int verdict;
+
+	if (*old == '\0' && (flags & AT_EMPTY_PATH) != 0) {
+		verdict = cow_do_modify_fd(t, olddir, true);
+		return verdict == COW_VERDICT_CONTINUE ? cow_do_create(t, newdir, new) : verdict;
+	}
+	if (cow_resolve(t, olddir, old, (flags & AT_SYMLINK_FOLLOW) != 0, &from) != 0 || from.object < 0)
+		return cow_do_create(t, newdir, new);
+	if (cow_needs_work(from.object_place) && (verdict = cow_prepare_object(t, &from, false, NULL, NULL, NULL)) != 0)
+		return verdict;
+	if (from.handle >= 0 && (verdict = cow_freshen(t, from.handle)) != 0)
+		return verdict;
+	return cow_do_create(t, newdir, new);
+}

@@ -1,0 +1,122 @@
+/* open, openat, openat2, creat with a write mode, O_CREAT, O_TRUNC or O_TMPFILE. */
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "../lib/fd.h"
+
+/* Descriptors that a process must have to spare before content is dropped for an O_TRUNC that could then fail. */
+enum { SPARE_FDS = 64 };
+
+static bool writes(uint64_t flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
+}
+
+static bool is_tmpfile(uint64_t flags)
+{
+	return (flags & O_TMPFILE) == O_TMPFILE;
+}
+
+struct wish {
+	const struct cow_creds *creds;
+	int mask;
+};
+
+static int may_open(int staged, void *data)
+{
+	const struct wish *w = data;
+
+	return cow_creds_permit(w->creds, staged, w->mask);
+}
+
+static int wish_mask(uint64_t flags)
+{
+	switch (flags & O_ACCMODE) {
+	case O_RDONLY:
+		return R_OK | ((flags & O_TRUNC) != 0 ? W_OK : 0);
+	case O_WRONLY:
+		return W_OK;
+	default:
+		return R_OK | W_OK;
+	}
+}
+
+/* Can the target surely get a descriptor? Else the content is copied, and the kernel truncates it. */
+static bool has_fds_to_spare(const struct cow_target *t)
+{
+	struct rlimit limit;
+	struct stat st;
+
+	/* The size of /proc/PID/fd is the count of descriptors (Linux 6.2; 0 before). */
+	if (prlimit(t->tid, RLIMIT_NOFILE, NULL, &limit) != 0 || fstatat(t->dir, "fd", &st, 0) != 0 || st.st_size == 0)
+		return false;
+	return (rlim_t)st.st_size + SPARE_FDS < limit.rlim_cur;
+}
+
+/* Through /proc/self/fd/N the kernel would find the old file again: the new one is opened in the target's stead. */
+static int open_instead(struct cow_target *t, const struct cow_creds *creds, int object, uint64_t flags)
+{
+	cleanup_close int fd = -1;
+	char path[40];
+	int error;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", object);
+	error = cow_creds_assume(creds);
+	if (error != 0)
+		return -error;
+	fd = open(path, (int)(flags & ~(uint64_t)(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_CLOEXEC | O_NOCTTY);
+	error = errno;
+	cow_creds_drop();
+	if (fd < 0)
+		return -error;
+	return cow_target_send_fd(t, fd, (flags & O_CLOEXEC) != 0);
+}
+
+static int open_existing(struct cow_target *t, const struct cow_location *l, const struct cow_opening *o)
+{
+	cleanup_creds struct cow_creds creds = {0};
+	cleanup_close int now = -1;
+	struct wish wish = {&creds, wish_mask(o->flags)};
+	bool truncate;
+	int verdict;
+
+	if (S_ISDIR(l->st.st_mode))
+		return is_tmpfile(o->flags) ? cow_prepare_object(t, l, false, NULL, NULL, NULL) : 0;
+	/* A FIFO or a device is opened for writing through a read-only mount too. */
+	if (!S_ISREG(l->st.st_mode) || !writes(o->flags) || (o->flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL) ||
+	    (o->flags & O_DIRECTORY) != 0)
+		return 0;
+	if (cow_creds_read(t, &creds) != 0)
+		return -EACCES;
+	truncate = (o->flags & O_TRUNC) != 0 && o->plain && !l->magic && has_fds_to_spare(t);
+	verdict = cow_prepare_object(t, l, truncate, may_open, &wish, &now);
+	if (verdict != 0 || !l->magic)
+		return verdict;
+	return open_instead(t, &creds, now, o->flags);
+}
+
+int cow_do_open(struct cow_target *t, int dirfd, const char *path, const struct cow_opening *o)
+{
+	cleanup_location struct cow_location l;
+	bool follow = (o->flags & O_NOFOLLOW) == 0 && (o->flags & (O_CREAT | O_EXCL)) != (uint64_t)(O_CREAT | O_EXCL);
+	int verdict;
+
+	if ((o->flags & O_PATH) != 0 || !(writes(o->flags) || (o->flags & O_CREAT) != 0))
+		return COW_VERDICT_CONTINUE;
+	if (cow_resolve(t, dirfd, path, follow, &l) != 0)
+		return COW_VERDICT_CONTINUE;
+	if (l.object >= 0)
+		verdict = cow_needs_work(l.object_place) ? open_existing(t, &l, o) : 0;
+	else if ((o->flags & O_CREAT) != 0 && !l.slash)
+		verdict = cow_prepare_parent(t, &l, NULL);
+	else
+		verdict = 0;
+	if (verdict == 0 && l.handle >= 0)
+		verdict = cow_freshen(t, l.handle);
+	return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
+}

@@ -1,0 +1,133 @@
+/* rename, renameat, renameat2. */
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+
+#include "../lib/fd.h"
+
+struct renaming {
+	struct cow_target *t;
+	int olddir, newdir;
+	const char *old, *new;
+	unsigned flags;
+	struct cow_location from, to;
+	int from_parent, to_parent; /* real */
+};
+
+static void renaming_cleanup(struct renaming *r)
+{
+	cow_location_close(&r->from);
+	cow_location_close(&r->to);
+	cow_close_fd(&r->from_parent);
+	cow_close_fd(&r->to_parent);
+}
+
+/* Would the process itself find its way to both directories? */
+static int check_ways(struct renaming *r, const struct cow_creds *creds)
+{
+	cleanup_location struct cow_location from;
+	cleanup_location struct cow_location to = {.parent = -1, .object = -1};
+	int error = cow_resolve_as(r->t, creds, r->olddir, r->old, false, &from);
+
+	return error != 0 ? error : cow_resolve_as(r->t, creds, r->newdir, r->new, false, &to);
+}
+
+/* Two names of one lower file: rename(2) does nothing then. */
+static bool same_file(const struct renaming *r)
+{
+	return r->to.object >= 0 && r->from.st.st_ino == r->to.st.st_ino && r->from.st.st_dev == r->to.st.st_dev;
+}
+
+static int rename_instead(struct renaming *r)
+{
+	cleanup_creds struct cow_creds creds = {0};
+	int error = cow_creds_read(r->t, &creds);
+
+	if (error == 0)
+		error = check_ways(r, &creds);
+	if (error != 0)
+		return cow_verdict_of(error);
+	if ((r->from.slash && !S_ISDIR(r->from.st.st_mode)) ||
+	    (r->to.slash && !S_ISDIR(r->from.st.st_mode) && (r->flags & RENAME_EXCHANGE) == 0))
+		return -ENOTDIR;
+	if (same_file(r) && (r->flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)) == 0)
+		return 0;
+	cow_stop_leading(r->t);
+	/* The engine's own descriptors in the grafts must be the only ones. */
+	cow_close_fd(&r->from.object);
+	cow_close_fd(&r->to.object);
+	error = cow_creds_assume(&creds);
+	if (error == 0) {
+		error = cow_tree_rename(r->from.parent_tree, r->from_parent, r->from.name, r->to_parent, r->to.name,
+					r->flags);
+		cow_creds_drop();
+	}
+	return cow_verdict_of(error);
+}
+
+static int prepare(struct renaming *r)
+{
+	int verdict = cow_prepare_parent(r->t, &r->from, &r->from_parent);
+
+	/* Making the one real may have split what the other was found in. */
+	if (verdict == 0)
+		r->to.parent_tree = cow_agent_place(r->t->agent, r->to.parent, &r->to.parent_place);
+	return verdict == 0 ? cow_prepare_parent(r->t, &r->to, &r->to_parent) : verdict;
+}
+
+static bool grafted(struct renaming *r)
+{
+	return cow_tree_is_grafted(r->from.parent_tree, r->from_parent, r->from.name, NULL) ||
+	       cow_tree_is_grafted(r->to.parent_tree, r->to_parent, r->to.name, NULL);
+}
+
+static int within(struct renaming *r)
+{
+	int verdict;
+
+	if (r->from.parent < 0 || r->to.parent < 0 || r->from.dots || r->to.dots)
+		return -EBUSY;
+	if (r->from.object < 0)
+		return -ENOENT;
+	verdict = prepare(r);
+	if (verdict != 0)
+		return verdict;
+	if (grafted(r))
+		return rename_instead(r);
+	if ((r->from.handle >= 0 && (verdict = cow_freshen(r->t, r->from.handle)) != 0) ||
+	    (r->to.handle >= 0 && (verdict = cow_freshen(r->t, r->to.handle)) != 0))
+		return verdict;
+	return COW_VERDICT_CONTINUE;
+}
+
+/* Does this end of it belong to the tree? A path that ends in dots has no parent, but is somewhere. */
+static struct cow_tree *tree_of(const struct cow_location *l)
+{
+	return l->parent >= 0 ? l->parent_tree : l->object_tree;
+}
+
+int cow_do_rename(struct cow_target *t, int olddir, const char *old, int newdir, const char *new, unsigned flags)
+{
+	__attribute__((cleanup(renaming_cleanup))) struct renaming r = {.t = t,
+									.olddir = olddir,
+									.newdir = newdir,
+									.old = old,
+									.new = new,
+									.flags = flags,
+									.from = {.parent = -1, .object = -1},
+									.to = {.parent = -1, .object = -1},
+									.from_parent = -1,
+									.to_parent = -1};
+
+	if (cow_resolve(t, olddir, old, false, &r.from) != 0 || cow_resolve(t, newdir, new, false, &r.to) != 0)
+		return COW_VERDICT_CONTINUE;
+	/* Between a tree and elsewhere it is EXDEV, and the kernel says so. */
+	if (tree_of(&r.from) == NULL || tree_of(&r.from) != tree_of(&r.to))
+		return COW_VERDICT_CONTINUE;
+	if ((flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) != 0)
+		return COW_VERDICT_CONTINUE;
+	return within(&r);
+}

@@ -1,0 +1,319 @@
+/* From a notification to its handler. What the handlers share is done here: paths are read, stale handles freshened. */
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/audit.h>
+#include <linux/net.h>
+#include <linux/openat2.h>
+#include <stdlib.h>
+#include <sys/inotify.h>
+
+#include "../lib/log.h"
+
+enum { X32_BIT = 0x40000000, ATTEMPTS = 100 };
+
+/* Arguments by position; -1: it has none. */
+struct shape {
+	int8_t dir, path;   /* the first path and what it is relative to */
+	int8_t dir2, path2; /* the second */
+	int8_t flags;       /* AT_* flags, or open flags */
+};
+
+#define P(p)                                                                                                           \
+	{                                                                                                              \
+		-1, p, -1, -1, -1                                                                                      \
+	}
+#define DP(d, p)                                                                                                       \
+	{                                                                                                              \
+		d, p, -1, -1, -1                                                                                       \
+	}
+#define DPF(d, p, f)                                                                                                   \
+	{                                                                                                              \
+		d, p, -1, -1, f                                                                                        \
+	}
+#define NOTHING                                                                                                        \
+	{                                                                                                              \
+		-1, -1, -1, -1, -1                                                                                     \
+	}
+
+static const struct shape shapes[COW_CALL_COUNT] = {
+	[COW_CALL_NONE] = NOTHING,
+	[COW_CALL_OPEN] = {-1, 0, -1, -1, 1},
+	[COW_CALL_OPENAT] = DPF(0, 1, 2),
+	[COW_CALL_OPENAT2] = DP(0, 1),
+	[COW_CALL_CREAT] = P(0),
+	[COW_CALL_MKDIR] = P(0),
+	[COW_CALL_MKDIRAT] = DP(0, 1),
+	[COW_CALL_MKNOD] = P(0),
+	[COW_CALL_MKNODAT] = DP(0, 1),
+	[COW_CALL_UNLINK] = P(0),
+	[COW_CALL_UNLINKAT] = DPF(0, 1, 2),
+	[COW_CALL_RMDIR] = P(0),
+	[COW_CALL_RENAME] = {-1, 0, -1, 1, -1},
+	[COW_CALL_RENAMEAT] = {0, 1, 2, 3, -1},
+	[COW_CALL_RENAMEAT2] = {0, 1, 2, 3, 4},
+	[COW_CALL_LINK] = {-1, 0, -1, 1, -1},
+	[COW_CALL_LINKAT] = {0, 1, 2, 3, 4},
+	[COW_CALL_SYMLINK] = P(1),
+	[COW_CALL_SYMLINKAT] = DP(1, 2),
+	[COW_CALL_TRUNCATE] = P(0),
+	[COW_CALL_CHMOD] = P(0),
+	[COW_CALL_FCHMOD] = NOTHING,
+	[COW_CALL_FCHMODAT] = DP(0, 1),
+	[COW_CALL_FCHMODAT2] = DPF(0, 1, 3),
+	[COW_CALL_CHOWN] = P(0),
+	[COW_CALL_LCHOWN] = P(0),
+	[COW_CALL_FCHOWN] = NOTHING,
+	[COW_CALL_FCHOWNAT] = DPF(0, 1, 4),
+	[COW_CALL_UTIME] = P(0),
+	[COW_CALL_FUTIMESAT] = DP(0, 1),
+	[COW_CALL_UTIMENSAT] = DPF(0, 1, 3),
+	[COW_CALL_SETXATTR] = P(0),
+	[COW_CALL_LSETXATTR] = P(0),
+	[COW_CALL_FSETXATTR] = NOTHING,
+	[COW_CALL_SETXATTRAT] = DPF(0, 1, 2),
+	[COW_CALL_REMOVEXATTR] = P(0),
+	[COW_CALL_LREMOVEXATTR] = P(0),
+	[COW_CALL_FREMOVEXATTR] = NOTHING,
+	[COW_CALL_REMOVEXATTRAT] = DPF(0, 1, 2),
+	[COW_CALL_FILE_SETATTR] = DPF(0, 1, 4),
+	[COW_CALL_ACCESS] = P(0),
+	[COW_CALL_FACCESSAT] = DP(0, 1),
+	[COW_CALL_FACCESSAT2] = DPF(0, 1, 3),
+	[COW_CALL_CHDIR] = P(0),
+	[COW_CALL_FCHDIR] = NOTHING,
+	[COW_CALL_CHROOT] = P(0),
+	[COW_CALL_STATAT] = {0, -1, -1, -1, -1},
+	[COW_CALL_READAT] = {0, -1, -1, -1, -1},
+	[COW_CALL_BIND] = NOTHING,
+	[COW_CALL_SOCKETCALL] = NOTHING,
+	[COW_CALL_INOTIFY_ADD_WATCH] = P(1),
+	[COW_CALL_LANDLOCK_CREATE_RULESET] = NOTHING,
+};
+
+/* What the handlers of a notification are given. */
+struct request {
+	enum cow_call call;
+	int dir, dir2;
+	int flags;
+	struct cow_opening opening;
+	bool no_path; /* NULL where that means the descriptor itself */
+	char path[PATH_MAX], path2[PATH_MAX];
+};
+
+static int handle_at(const struct cow_target *t, int8_t position)
+{
+	return position < 0 ? AT_FDCWD : (int)t->args[position];
+}
+
+static int read_open_how(const struct cow_target *t, struct request *r)
+{
+	struct open_how how;
+
+	if (t->args[3] < sizeof(how) || cow_target_memory(t, t->args[2], &how, sizeof(how)) != 0)
+		return EFAULT;
+	r->opening.flags = how.flags;
+	r->opening.plain = false;
+	return 0;
+}
+
+/* Opens that neither write nor create go on whatever their path is. */
+static bool path_matters(const struct request *r)
+{
+	if (r->call != COW_CALL_OPENAT && r->call != COW_CALL_OPEN && r->call != COW_CALL_OPENAT2)
+		return true;
+	return (r->opening.flags & (O_ACCMODE | O_CREAT | O_TRUNC)) != 0;
+}
+
+static int read_paths(const struct cow_target *t, const struct shape *s, struct request *r)
+{
+	int error = 0;
+
+	r->path[0] = r->path2[0] = '\0';
+	if (s->path >= 0 && t->args[s->path] == 0)
+		r->no_path = true;
+	else if (s->path >= 0 && path_matters(r))
+		error = cow_target_string(t, t->args[s->path], r->path, sizeof(r->path));
+	if (error == 0 && s->path2 >= 0)
+		error = cow_target_string(t, t->args[s->path2], r->path2, sizeof(r->path2));
+	return error;
+}
+
+/* 0, or an errno: the kernel will find the same. */
+static int read_request(const struct cow_target *t, struct request *r)
+{
+	const struct shape *s = &shapes[r->call];
+
+	r->dir = handle_at(t, s->dir);
+	r->dir2 = handle_at(t, s->dir2);
+	r->flags = s->flags < 0 ? 0 : (int)t->args[s->flags];
+	r->no_path = false;
+	r->opening.plain = true;
+	r->opening.flags = r->call == COW_CALL_CREAT ? O_CREAT | O_WRONLY | O_TRUNC : (uint64_t)(uint32_t)r->flags;
+	if (r->call == COW_CALL_OPENAT2 && read_open_how(t, r) != 0)
+		return EFAULT;
+	return read_paths(t, s, r);
+}
+
+static int freshen_handles(const struct cow_target *t, const struct request *r)
+{
+	int verdict = r->dir >= 0 ? cow_freshen(t, r->dir) : 0;
+
+	return verdict == 0 && r->dir2 >= 0 ? cow_freshen(t, r->dir2) : verdict;
+}
+
+/* The families that name an object by descriptor and path: AT_EMPTY_PATH, or no path at all. */
+static int modify(struct cow_target *t, const struct request *r)
+{
+	bool by_fd = r->no_path || (r->path[0] == '\0' && (r->flags & AT_EMPTY_PATH) != 0);
+
+	if (by_fd)
+		return cow_do_modify_fd(t, r->dir, !r->no_path);
+	return cow_do_modify(t, r->call, r->dir, r->path, (r->flags & AT_SYMLINK_NOFOLLOW) == 0);
+}
+
+/* args of the i386 socketcall: a number and an array of 32-bit words. */
+static int do_socketcall(struct cow_target *t)
+{
+	uint32_t words[3];
+
+	if (t->args[0] != SYS_BIND || cow_target_memory(t, t->args[1], words, sizeof(words)) != 0)
+		return COW_VERDICT_CONTINUE;
+	return cow_do_bind(t, words[1], words[2]);
+}
+
+static int handle(struct cow_target *t, struct request *r)
+{
+	switch (r->call) {
+	case COW_CALL_OPEN:
+	case COW_CALL_OPENAT:
+	case COW_CALL_OPENAT2:
+	case COW_CALL_CREAT:
+		return cow_do_open(t, r->dir, r->path, &r->opening);
+	case COW_CALL_MKDIR:
+	case COW_CALL_MKDIRAT:
+	case COW_CALL_MKNOD:
+	case COW_CALL_MKNODAT:
+	case COW_CALL_SYMLINK:
+	case COW_CALL_SYMLINKAT:
+		return cow_do_create(t, r->dir, r->path);
+	case COW_CALL_UNLINK:
+	case COW_CALL_RMDIR:
+		return cow_do_unlink(t, r->dir, r->path, r->call == COW_CALL_RMDIR);
+	case COW_CALL_UNLINKAT:
+		if ((r->flags & ~AT_REMOVEDIR) != 0)
+			return COW_VERDICT_CONTINUE; /* EINVAL */
+		return cow_do_unlink(t, r->dir, r->path, (r->flags & AT_REMOVEDIR) != 0);
+	case COW_CALL_RENAME:
+	case COW_CALL_RENAMEAT:
+	case COW_CALL_RENAMEAT2:
+		return cow_do_rename(t, r->dir, r->path, r->dir2, r->path2, (unsigned)r->flags);
+	case COW_CALL_LINK:
+	case COW_CALL_LINKAT:
+		return cow_do_link(t, r->dir, r->path, r->dir2, r->path2, r->flags);
+	case COW_CALL_LCHOWN:
+	case COW_CALL_LSETXATTR:
+	case COW_CALL_LREMOVEXATTR:
+		return cow_do_modify(t, r->call, r->dir, r->path, false);
+	case COW_CALL_TRUNCATE:
+	case COW_CALL_CHMOD:
+	case COW_CALL_FCHMODAT:
+	case COW_CALL_FCHMODAT2:
+	case COW_CALL_CHOWN:
+	case COW_CALL_FCHOWNAT:
+	case COW_CALL_UTIME:
+	case COW_CALL_FUTIMESAT:
+	case COW_CALL_UTIMENSAT:
+	case COW_CALL_SETXATTR:
+	case COW_CALL_SETXATTRAT:
+	case COW_CALL_REMOVEXATTR:
+	case COW_CALL_REMOVEXATTRAT:
+	case COW_CALL_FILE_SETATTR:
+		return modify(t, r);
+	case COW_CALL_FCHMOD:
+	case COW_CALL_FCHOWN:
+	case COW_CALL_FSETXATTR:
+	case COW_CALL_FREMOVEXATTR:
+		return cow_do_modify_fd(t, (int)t->args[0], false);
+	case COW_CALL_ACCESS:
+		return cow_do_access(t, r->dir, r->path, (int)t->args[1], 0);
+	case COW_CALL_FACCESSAT:
+	case COW_CALL_FACCESSAT2:
+		return cow_do_access(t, r->dir, r->path, (int)t->args[2], r->flags);
+	case COW_CALL_CHDIR:
+	case COW_CALL_CHROOT:
+		return cow_do_enter(t, r->path, true);
+	case COW_CALL_FCHDIR:
+		return cow_do_fchdir(t, (int)t->args[0]);
+	case COW_CALL_INOTIFY_ADD_WATCH:
+		return cow_do_enter(t, r->path, ((uint32_t)t->args[2] & IN_DONT_FOLLOW) == 0);
+	case COW_CALL_BIND:
+		return cow_do_bind(t, t->args[1], t->args[2]);
+	case COW_CALL_SOCKETCALL:
+		return do_socketcall(t);
+	case COW_CALL_LANDLOCK_CREATE_RULESET:
+		return cow_do_landlock(t);
+	case COW_CALL_STATAT:
+	case COW_CALL_READAT:
+	case COW_CALL_NONE:
+	case COW_CALL_COUNT:
+		break;
+	}
+	return COW_VERDICT_CONTINUE;
+}
+
+/* Another worker may change what this one has just resolved: then it is looked at again. */
+static int handle_until_settled(struct cow_target *t, struct request *r)
+{
+	int verdict = -ESTALE;
+
+	for (int i = 0; i < ATTEMPTS && verdict == -ESTALE; i++)
+		verdict = handle(t, r);
+	if (verdict != -ESTALE)
+		return verdict;
+	cow_log_error("a call of family %d found no steady state", (int)r->call);
+	return -EIO;
+}
+
+static int serve(struct cow_target *t, enum cow_call call)
+{
+	struct request r = {.call = call};
+	int verdict;
+
+	if (cow_target_open(t) != 0)
+		return COW_VERDICT_CONTINUE; /* it died: nobody will see the answer */
+	if (read_request(t, &r) != 0)
+		return COW_VERDICT_CONTINUE;
+	verdict = freshen_handles(t, &r);
+	if (verdict == 0)
+		verdict = handle_until_settled(t, &r);
+	/* The call's own handles may have become stale by the splits that it caused. */
+	if (verdict == COW_VERDICT_CONTINUE && !t->leading) {
+		int stale = freshen_handles(t, &r);
+
+		verdict = stale == 0 ? verdict : stale;
+	}
+	return verdict;
+}
+
+int cow_dispatch(struct cow_target *t)
+{
+	enum cow_call call = cow_filter_lookup(t->arch, t->nr);
+	int verdict;
+
+#if defined(__x86_64__)
+	if (t->arch == AUDIT_ARCH_X86_64 && (t->nr & X32_BIT) != 0)
+		return -ENOSYS;
+#endif
+	if (call == COW_CALL_NONE)
+		return COW_VERDICT_CONTINUE;
+	if (call == COW_CALL_LANDLOCK_CREATE_RULESET)
+		return cow_do_landlock(t);
+	verdict = serve(t, call);
+	cow_target_close(t);
+	for (size_t i = 0; i < t->agent->ntrees; i++)
+		cow_tree_reap(t->agent->trees[i]);
+	return verdict;
+}
