@@ -1,0 +1,247 @@
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../lib/fd.h"
+#include "../lib/log.h"
+#include "../lib/message.h"
+
+enum {
+	READY_FD = 3,
+	READY_MILLISECONDS = 10000,
+	ANSWER_SECONDS = 10, /* the agent may be busy with a split */
+	END_MILLISECONDS = 5000,
+	LINE_MAX_SIZE = 4096,
+};
+
+/* --- its process -------------------------------------------------------------------------------------------------- */
+
+static char *read_small(const char *directory, const char *name, size_t *size)
+{
+	cleanup_free char *path = NULL;
+	cleanup_close int fd = -1;
+
+	if (asprintf(&path, "%s/%s", directory, name) < 0)
+		abort();
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return fd < 0 ? NULL : cow_read_to_end(fd, 1 << 16, size);
+}
+
+/* agent.pid may be older than the machine's uptime, and its number someone else's: the command line tells. */
+static bool serves(pid_t pid, const char *key_dir)
+{
+	cleanup_free char *text = NULL;
+	char directory[32];
+	size_t size;
+
+	snprintf(directory, sizeof(directory), "/proc/%d", (int)pid);
+	text = read_small(directory, "cmdline", &size);
+	if (text == NULL)
+		return false;
+	for (const char *word = text; word < text + size; word += strlen(word) + 1)
+		if (strcmp(word, key_dir) == 0)
+			return true;
+	return false;
+}
+
+/* A pidfd of the agent, or -1: there is none (any more). */
+static int open_agent(const char *key_dir)
+{
+	cleanup_free char *text = NULL;
+	cleanup_close int fd = -1;
+	size_t size;
+	long pid;
+
+	text = read_small(key_dir, "agent.pid", &size);
+	pid = text != NULL ? strtol(text, NULL, 10) : 0;
+	if (pid <= 1 || pid > INT32_MAX)
+		return -1;
+	fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+	/* In this order: once the descriptor is there, the number cannot get another meaning. */
+	return fd >= 0 && serves((pid_t)pid, key_dir) ? cow_steal_fd(&fd) : -1;
+}
+
+static bool ended(int pidfd, int milliseconds)
+{
+	struct pollfd poller = {.fd = pidfd, .events = POLLIN};
+	int n;
+
+	do
+		n = poll(&poller, 1, milliseconds);
+	while (n < 0 && errno == EINTR);
+	return n > 0;
+}
+
+/* --- start -------------------------------------------------------------------------------------------------------- */
+
+/* One line, or what comes before the end or the time is over. 0, or -1 with errno (ETIMEDOUT). */
+static int read_line(int fd, char line[LINE_MAX_SIZE])
+{
+	size_t n = 0;
+
+	line[0] = '\0';
+	while (n < LINE_MAX_SIZE - 1 && strchr(line, '\n') == NULL) {
+		ssize_t got;
+
+		if (!ended(fd, READY_MILLISECONDS)) { /* poll of any descriptor */
+			errno = ETIMEDOUT;
+			return -1;
+		}
+		got = read(fd, line + n, LINE_MAX_SIZE - 1 - n);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return (int)got;
+		n += (size_t)got;
+		line[n] = '\0';
+	}
+	return 0;
+}
+
+/* How a child ended that has closed its end of the pipe, in words. */
+static void describe_end(pid_t pid, char text[64])
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) != pid)
+		snprintf(text, 64, "it ended");
+	else if (WIFSIGNALED(status))
+		snprintf(text, 64, "it was killed by signal %d", WTERMSIG(status));
+	else
+		snprintf(text, 64, "it ended with status %d", WEXITSTATUS(status));
+}
+
+static void kill_agent(pid_t starter, const char *key_dir)
+{
+	cleanup_close int pidfd = open_agent(key_dir);
+
+	if (starter > 0) {
+		kill(starter, SIGKILL);
+		waitpid(starter, NULL, 0);
+	}
+	if (pidfd >= 0) {
+		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+		ended(pidfd, END_MILLISECONDS);
+	}
+}
+
+static int await(int ready, pid_t pid, const char *program, const char *key_dir, struct cow_error **err)
+{
+	char line[LINE_MAX_SIZE];
+	char how[64];
+
+	if (read_line(ready, line) != 0) {
+		int errnum = errno;
+
+		kill_agent(pid, key_dir);
+		if (errnum == ETIMEDOUT)
+			return cow_error_set(err, 0, "%s did not say in %d seconds that it is ready", program,
+					     READY_MILLISECONDS / 1000);
+		return cow_error_set(err, errnum, "reading from %s", program);
+	}
+	if (strcmp(line, "ok\n") == 0) {
+		/* What was started is the agent's parent, which ends now that the agent is on its own. */
+		waitpid(pid, NULL, 0);
+		return 0;
+	}
+	if (line[0] == '\0') {
+		describe_end(pid, how);
+		kill_agent(0, key_dir);
+		return cow_error_set(err, 0, "%s could not be started: %s", program, how);
+	}
+	line[strcspn(line, "\n")] = '\0';
+	kill_agent(pid, key_dir);
+	return cow_error_set(err, 0, "%s", line);
+}
+
+int cow_agent_start(const char *program, const char *key_dir, const struct cow_signals *signals, struct cow_error **err)
+{
+	char number[16];
+	char *const argv[] = {"cowrun-agent", "--state", (char *)key_dir, "--ready-fd", number, NULL};
+	cleanup_close int ready = -1;
+	int ends[2];
+	pid_t pid;
+
+	snprintf(number, sizeof(number), "%d", READY_FD);
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return cow_error_set(err, errno, "pipe");
+	ready = ends[0];
+	pid = cow_process_start(
+		&(struct cow_process){
+			.path = program, .argv = argv, .fd = ends[1], .fd_number = READY_FD, .detached = true},
+		signals, err);
+	close(ends[1]);
+	return pid < 0 ? -1 : await(ready, pid, program, key_dir, err);
+}
+
+/* --- control.sock ------------------------------------------------------------------------------------------------- */
+
+static struct cow_json *call(const char *key_dir, const char *op, struct cow_error **err)
+{
+	const struct timeval patience = {.tv_sec = ANSWER_SECONDS};
+	cleanup_free char *path = NULL;
+	cleanup_free char *text = NULL;
+	cleanup_free char *message = NULL;
+	cleanup_close int sock = -1;
+	cleanup_json struct cow_json *answer = NULL;
+	size_t nfds = 0;
+	ssize_t n;
+
+	if (asprintf(&path, "%s/control.sock", key_dir) < 0 || asprintf(&message, "{\"op\":\"%s\"}", op) < 0)
+		abort();
+	sock = cow_socket_connect(path, SOCK_SEQPACKET, err);
+	if (sock < 0)
+		return NULL;
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	text = malloc(COW_MESSAGE_SIZE);
+	if (text == NULL)
+		abort();
+	if (cow_message_send(sock, message, strlen(message), NULL, 0) != 0 ||
+	    (n = cow_message_recv(sock, text, COW_MESSAGE_SIZE, NULL, &nfds)) < 0) {
+		cow_error_set(err, errno, "the agent at %s does not answer", path);
+		return NULL;
+	}
+	answer = cow_json_parse(text, (size_t)n, err);
+	if (answer == NULL)
+		return NULL;
+	if (!cow_json_bool(cow_json_get(answer, "ok"), false)) {
+		const char *why = cow_json_string(cow_json_get(answer, "error"));
+
+		cow_error_set(err, 0, "agent: %s", why != NULL ? why : "no");
+		return NULL;
+	}
+	return cow_steal_ptr(&answer);
+}
+
+struct cow_json *cow_agent_status(const char *key_dir, struct cow_error **err)
+{
+	return call(key_dir, "status", err);
+}
+
+int cow_agent_stop(const char *key_dir, struct cow_error **err)
+{
+	cleanup_error struct cow_error *refused = NULL;
+	cleanup_close int pidfd = open_agent(key_dir);
+	cleanup_json struct cow_json *answer = call(key_dir, "delete", &refused);
+
+	if (pidfd < 0)
+		return 0;
+	if (answer == NULL)
+		cow_log_info("%s", refused->message);
+	if (answer != NULL && ended(pidfd, END_MILLISECONDS))
+		return 0;
+	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+	return ended(pidfd, END_MILLISECONDS) ? 0 : cow_error_set(err, 0, "the agent of %s cannot be ended", key_dir);
+}
