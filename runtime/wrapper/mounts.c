@@ -36,6 +36,8 @@ static void take_option(struct cow_mount *m, const char *option, bool *plain_bin
 		m->readonly_below = true;
 	else if (strcmp(option, "rrw") == 0)
 		m->readonly_below = false;
+	else if (strncmp(option, "mode=", 5) == 0)
+		m->closed = (strtoul(option + 5, NULL, 8) & 1) == 0;
 	else if (is_one_of(option, idmap) || strncmp(option, "idmap=", 6) == 0 || strncmp(option, "ridmap=", 7) == 0)
 		m->idmapped = true;
 }
@@ -158,7 +160,9 @@ static const struct cow_mount *mount_at(const struct cow_mounts *mounts, const c
 	return NULL;
 }
 
-/* DIR's place for init, if DIR is a tmpfs that can be seen there and written. NULL if not. */
+/* DIR's place for init, if DIR is a tmpfs that can be seen there and written, and every user can get at it. NULL if
+ * not.
+ */
 static char *place_in(const struct cow_mounts *mounts, const char *dir, char *const *workdirs, size_t nworkdirs)
 {
 	cleanup_free char *place = NULL;
@@ -169,7 +173,7 @@ static char *place_in(const struct cow_mounts *mounts, const char *dir, char *co
 	m = mount_at(mounts, place);
 	if (m == NULL || strlen(place) >= COW_SPEC_PATH_MAX)
 		return NULL;
-	if (strcmp(m->type, "tmpfs") != 0 || m->bind || m->readonly || strcmp(m->destination, dir) != 0)
+	if (strcmp(m->type, "tmpfs") != 0 || m->bind || m->readonly || m->closed || strcmp(m->destination, dir) != 0)
 		return NULL;
 	for (size_t i = 0; i < nworkdirs; i++)
 		if (cow_path_below(place, workdirs[i]) != NULL)
@@ -190,7 +194,7 @@ char *cow_mounts_init_place(const struct cow_mounts *mounts, char *const *workdi
 	if (place == NULL)
 		cow_error_set(err, 0,
 			      "the container has no tmpfs (at /dev, /run, /tmp or elsewhere) that cowrun-init could be "
-			      "mounted in");
+			      "mounted in: give it one at /run");
 	return place;
 }
 

@@ -15,6 +15,7 @@ struct cow_mount {
 	bool readonly;             /* the mount itself */
 	bool readonly_below;       /* and all that is mounted in it ("rro") */
 	bool idmapped;
+	bool closed; /* a mode by which not everybody can look into it */
 	bool edited; /* its source is the upper of a branch; the member "cowrunLower" has what was there before */
 	bool init;   /* cowrun-init's */
 };

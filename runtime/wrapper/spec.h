@@ -1,6 +1,6 @@
 /*
- * The edits of a bundle's config.json. Each is a function of its own in edits_*.c or spec.c, idempotent, and leaves
- * what it does not know as it was; cow_spec_edit calls them in order. Nothing is written to disk here.
+ * The edits of a bundle's config.json. Each is a function of its own in edit_*.c (edits.h), idempotent, and leaves what
+ * it does not know as it was; cow_spec_edit calls them in order. Nothing is written to disk here.
  */
 #pragma once
 
@@ -16,9 +16,12 @@
  * Finds and checks the mounts at the workdirs: bind mounts of host directories (after realpath), not read-only, not
  * id-mapped, not overlapping each other, the store or the state directory. Fills `trees` (request->nworkdirs of them;
  * caller frees with cow_spec_trees_free): workdir, lower, and the mount points that the bundle has below it. Where the
- * mount's source is an upper of `store` already (the bundle was edited before, by a create that was repeated), the
+ * mount's source is the upper of a branch already (the bundle was edited before, by a create that was repeated), the
  * lower is the one that the edit recorded in the mount's "cowrunLower" member. `bundle` is absolute: relative mount
  * sources count from it (runtime-spec, "Mounts").
+ *
+ * Refuses too what cannot be edited (spec_check.c), and a bundle that gives the container another way to write to a
+ * lower or to the store, or any way to the state directory.
  */
 int cow_spec_trees(const struct cow_json *spec, const struct cow_request *request, const char *bundle,
 		   const char *store, const char *state, struct cow_branch_tree *trees, struct cow_error **err);

@@ -1,6 +1,7 @@
 #include "spec.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,7 +16,7 @@
  * From annotations to directories. A workdir is a bind mount of the bundle, and its source is the lower. Then comes the
  * promise that the container cannot write to the lower: the hook keeps it at the workdir, but the bundle may give the
  * container the same directory in another way, as another mount or as a part of its root file system. Whoever asks for
- * a branch has not meant that, so it is refused; what can only be read is fine.
+ * a branch has not meant that, so it is refused; what can only be read is fine. The same holds for cowrun's own places.
  */
 
 struct search {
@@ -28,12 +29,15 @@ struct search {
 	size_t ntrees;
 	size_t index[COW_BRANCH_TREES];            /* of the workdir's mount */
 	struct cow_reach lowers[COW_BRANCH_TREES]; /* with what is mounted in them: all of it shows in the branch */
+	struct cow_reach store, state;
 };
 
 static void search_cleanup(struct search *s)
 {
 	for (size_t i = 0; i < COW_BRANCH_TREES; i++)
 		cow_reach_free(&s->lowers[i]);
+	cow_reach_free(&s->store);
+	cow_reach_free(&s->state);
 	cow_mounts_free(&s->mounts);
 }
 
@@ -151,14 +155,11 @@ static int find_tree(struct search *s, size_t i, struct cow_error **err)
 
 /* --- what else leads to the lower --------------------------------------------------------------------------------- */
 
-static int check_apart(const struct search *s, const char *path, const char *what, struct cow_error **err)
+static int check_apart(const struct search *s, const struct cow_reach *reach, const char *path, const char *what,
+		       struct cow_error **err)
 {
-	cleanup_reach struct cow_reach reach = {.count = 0};
-
-	if (cow_reach_of(s->host, path, false, false, false, &reach, err) != 0)
-		return -1;
 	for (size_t i = 0; i < s->ntrees; i++)
-		if (cow_reach_overlap(&s->lowers[i], &reach))
+		if (cow_reach_overlap(&s->lowers[i], reach))
 			return cow_error_set(err, 0, "workdir %s: its directory %s and %s (%s) lie one in the other",
 					     s->trees[i].workdir, s->trees[i].lower, what, path);
 	return 0;
@@ -177,13 +178,23 @@ static int check_lowers(const struct search *s, struct cow_error **err)
 	return 0;
 }
 
-/* The tree to which this gives write access, or -1. */
-static long written_tree(const struct search *s, const struct cow_reach *reach)
+/*
+ * `what`: "mount PLACE of SOURCE", for the message. The store holds what the branch is, so it is as the lower is; in
+ * the state directory there are sockets, for which read-only means nothing.
+ */
+static int check_way(const struct search *s, const struct cow_reach *reach, const char *what, const char *advice,
+		     struct cow_error **err)
 {
 	for (size_t i = 0; i < s->ntrees; i++)
 		if (cow_reach_writes(reach, &s->lowers[i]))
-			return (long)i;
-	return -1;
+			return cow_error_set(err, 0,
+					     "%s: the container could write to %s there, past the branch at %s%s", what,
+					     s->trees[i].lower, s->trees[i].workdir, advice);
+	if (cow_reach_writes(reach, &s->store))
+		return cow_error_set(err, 0, "%s: the container could write to the branch store there%s", what, advice);
+	if (cow_reach_overlap(reach, &s->state))
+		return cow_error_set(err, 0, "%s: the container could reach cowrun's state directory there", what);
+	return 0;
 }
 
 static bool is_workdir(const struct search *s, size_t index)
@@ -197,45 +208,43 @@ static bool is_workdir(const struct search *s, size_t index)
 static int check_other_mount(const struct search *s, const struct cow_mount *m, struct cow_error **err)
 {
 	cleanup_free char *given = cow_path_join(s->bundle, m->source), *real = realpath(given, NULL);
-	cleanup_free char *source = cow_path_printable(given), *place = cow_path_printable(m->destination);
+	cleanup_free char *source = cow_path_printable(given), *place = cow_path_printable(m->destination),
+			  *what = NULL;
 	cleanup_reach struct cow_reach reach = {.count = 0};
-	long tree;
 
 	if (real == NULL) /* the delegate will say so */
 		return 0;
+	if (asprintf(&what, "mount %s of %s", place, source) < 0)
+		abort();
 	if (cow_reach_of(s->host, real, m->recursive, m->readonly, m->readonly_below, &reach, err) != 0)
 		return -1;
-	tree = written_tree(s, &reach);
-	if (tree < 0)
-		return 0;
-	return cow_error_set(err, 0,
-			     "mount %s of %s: the container could write to %s there, past the branch at %s (mount it "
-			     "read-only%s)",
-			     place, source, s->trees[tree].lower, s->trees[tree].workdir,
-			     m->readonly ? " with all that is mounted in it: rro, or bind instead of rbind" : "");
+	return check_way(s, &reach, what,
+			 m->readonly
+				 ? " (mount it read-only with all that is mounted in it: rro, or bind instead of rbind)"
+				 : " (mount it read-only)",
+			 err);
 }
 
+/* The runtimes take along what is mounted in the root file system, and make only its top read-only. */
 static int check_root(const struct search *s, struct cow_error **err)
 {
-	cleanup_free char *root = cow_spec_rootfs(s->spec, s->bundle, err);
+	cleanup_free char *root = cow_spec_rootfs(s->spec, s->bundle, err), *what = NULL;
 	bool readonly = cow_json_bool(cow_json_path(s->spec, "root.readonly"), false);
 	cleanup_reach struct cow_reach reach = {.count = 0};
-	long tree;
 
 	if (root == NULL || cow_reach_of(s->host, root, true, readonly, false, &reach, err) != 0)
 		return -1;
-	tree = written_tree(s, &reach);
-	return tree < 0 ? 0
-			: cow_error_set(err, 0,
-					"root file system %s: the container could write to %s there, past the branch "
-					"at %s",
-					root, s->trees[tree].lower, s->trees[tree].workdir);
+	if (asprintf(&what, "root file system %s", root) < 0)
+		abort();
+	return check_way(s, &reach, what, "", err);
 }
 
-static int check_surroundings(const struct search *s, const char *store, const char *state, struct cow_error **err)
+static int check_surroundings(struct search *s, const char *store, const char *state, struct cow_error **err)
 {
-	if (check_apart(s, store, "the branch store", err) != 0 ||
-	    check_apart(s, state, "the state directory", err) != 0 || check_lowers(s, err) != 0 ||
+	if (cow_reach_of(s->host, store, false, false, false, &s->store, err) != 0 ||
+	    cow_reach_of(s->host, state, false, false, false, &s->state, err) != 0 ||
+	    check_apart(s, &s->store, store, "the branch store", err) != 0 ||
+	    check_apart(s, &s->state, state, "the state directory", err) != 0 || check_lowers(s, err) != 0 ||
 	    check_root(s, err) != 0)
 		return -1;
 	for (size_t i = 0; i < s->mounts.count; i++)

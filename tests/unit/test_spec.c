@@ -163,10 +163,14 @@ static void test_ways_round(void)
 	with("", "root", "{'path':'@/lower'}", "root file system", "the lower is the root file system");
 	with("", "root", "{'path':'/'}", "root file system", "the lower is in it");
 	with("", "root", "{'path':'@/lower/src'}", "root file system", "it is in the lower");
-	with("", "root", "{'path':'@','readonly':true}", NULL, "but a read-only one is fine");
+	with("", "root", "{'path':'@/lower','readonly':true}", NULL, "but a read-only one is fine");
+	with("", "root", "{'path':'@','readonly':true}", "state directory", "unless the state directory is in it");
+	refuses(ALSO("@/state/sub", "'bind','ro'"), "state directory there", "a mount of the state directory");
 	refuses(DEV "," MOUNT("@", "'type':'bind'"), "branch store",
 		"the lower around the store, which is not there yet");
 	make("@/store");
+	refuses(ALSO("@/store", "'bind'"), "write to the branch store", "a mount of the store");
+	finds(ALSO("@/store", "'bind','ro'"), "/work @/lower;", "which may be read");
 	refuses(DEV "," MOUNT("@/store", "'type':'bind'"), "branch store", "the store as the lower");
 	refuses(DEV "," MOUNT("@/state/sub", "'type':'bind'"), "state directory", "the lower in the state directory");
 }

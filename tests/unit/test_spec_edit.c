@@ -26,6 +26,9 @@ static void test_init_place(void)
 		"not in the host's /dev");
 	init_at(DEV ",{'destination':'/','type':'bind','source':'@/other'}," WORK, "", "not in one that is hidden");
 	init_at(WORK ",{'destination':'/dev','type':'tmpfs','options':['ro']}", "", "not in one that is read-only");
+	init_at(WORK ",{'destination':'/dev','type':'tmpfs','options':['mode=0755']}", "/dev/.cowrun-init",
+		"mode 0755");
+	init_at(WORK ",{'destination':'/dev','type':'tmpfs','options':['mode=700']}", "", "not in root's alone");
 	init_at(WORK TMPFS("/work/tmp"), "", "not in a workdir");
 	init_at(WORK, "", "not in the image");
 	init_at(WORK TMPFS("/a-directory-whose-name-is-so-long-that-init-would-not-fit"), "", "not if it is too long");
