@@ -71,3 +71,9 @@ int cow_mark_get(const struct cow_branch *b, int fd, char **path)
 	*path = strndup(value + COW_NONCE_SIZE, (size_t)n - COW_NONCE_SIZE);
 	return *path != NULL ? 1 : -1;
 }
+
+int cow_mark_clear(int fd)
+{
+	pthread_once(&once, choose_attribute);
+	return fremovexattr(fd, attribute) == 0 || errno == ENODATA ? 0 : -1;
+}

@@ -73,3 +73,4 @@ char **cow_branch_names(const char *store, struct cow_error **err);
  */
 int cow_mark_set(const struct cow_branch *b, int fd, const char *path);
 int cow_mark_get(const struct cow_branch *b, int fd, char **path);
+int cow_mark_clear(int fd); /* of a descriptor that is not O_PATH; also if there was none */

@@ -7,23 +7,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../lib/fd.h"
 #include "../lib/log.h"
-
-static int open_beneath(int dirfd, const char *path, int flags)
-{
-	struct open_how how = {.flags = (unsigned)(flags | O_NOFOLLOW | O_CLOEXEC),
-			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-
-	return (int)syscall(SYS_openat2, dirfd, *path ? path : ".", &how, sizeof(how));
-}
 
 static int split_in_place(struct cow_tree *t, int upper, int lower, const char *path);
 
@@ -49,8 +39,6 @@ static int split_in_place(struct cow_tree *t, int upper, int lower, const char *
 
 	if (error == 0)
 		error = cow_placeholders_make(t, lower, path, upper, &entries);
-	if (error == 0)
-		error = cow_split_record(t, upper, path, &st, &entries);
 	if (error == 0 && cow_tree_enter(t) != 0)
 		error = errno;
 	else if (error == 0) {
@@ -58,35 +46,74 @@ static int split_in_place(struct cow_tree *t, int upper, int lower, const char *
 		cow_tree_leave(t);
 	}
 	for (size_t i = 0; error == 0 && i < entries.count; i++)
-		if (!entries.list[i].grafted && entries.list[i].directory)
+		if (!entries.list[i].made && entries.list[i].directory)
 			error = split_beside_mount(t, upper, lower, &entries.list[i]);
 	if (error == 0 && (cow_copy_attributes(lower, upper, &st) != 0 || cow_copy_times(upper, &st) != 0))
 		error = errno;
+	/* Last: an attach that was killed is begun again (and finds its placeholders by their marks). */
 	if (error == 0)
-		cow_table_add_split(t, &st, path, upper);
+		error = cow_split_record(t, upper, path, &st, &entries);
+	if (error == 0)
+		cow_real_add(t, &st, 0, upper);
 	cow_entries_free(&entries);
 	return error;
 }
 
-/* Covers one placeholder of an earlier run again. What the host deleted since is not the branch's to keep. */
-static int regraft(struct cow_tree *t, int lower, int upper, const char *name, const char *path, bool directory)
+static bool is_empty(int fd)
 {
-	cleanup_close int at = open_beneath(lower, path, O_PATH);
+	int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_dir DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	const struct dirent *de;
+
+	if (dir == NULL) {
+		cow_close_fd(&copy);
+		return true;
+	}
+	while ((de = readdir(dir)) != NULL)
+		if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0)
+			return false;
+	return true;
+}
+
+/* A placeholder in which the delegate has made mount points since: it is split now. */
+static int split_placeholder(struct cow_tree *t, int lower, int upper, const char *name, const char *path)
+{
+	cleanup_close int up = openat(upper, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	cleanup_close int low = cow_open_beneath(lower, path, O_RDONLY | O_DIRECTORY, 0);
+	int error;
+
+	if (up < 0)
+		return errno;
+	error = low < 0 ? 0 : split_in_place(t, up, low, path);
+	if (error == 0 && cow_mark_clear(up) != 0)
+		error = errno;
+	return error;
+}
+
+/* Covers one placeholder of an earlier run again. What the host deleted since is not the branch's to keep. */
+static int regraft(struct cow_tree *t, int lower, int upper, const char *name, int placeholder, const char *path)
+{
+	cleanup_close int at = cow_open_beneath(lower, path, O_PATH, 0);
 	cleanup_close int mount = -1;
+	struct stat up;
 	struct stat st;
 	int error = 0;
 
-	if (at < 0 || fstat(at, &st) != 0 || S_ISDIR(st.st_mode) != directory || S_ISLNK(st.st_mode)) {
+	if (fstat(placeholder, &up) != 0)
+		return errno;
+	if (S_ISDIR(up.st_mode) && !is_empty(placeholder))
+		return split_placeholder(t, lower, upper, name, path);
+	if (at < 0 || fstat(at, &st) != 0 || S_ISDIR(st.st_mode) != S_ISDIR(up.st_mode) || S_ISLNK(st.st_mode)) {
 		cow_log_warning("%s is no longer in %s", path, t->branch->trees[t->index].lower);
-		return unlinkat(upper, name, directory ? AT_REMOVEDIR : 0) == 0 ? 0 : errno;
+		return unlinkat(upper, name, S_ISDIR(up.st_mode) ? AT_REMOVEDIR : 0) == 0 ? 0 : errno;
 	}
 	if (cow_tree_enter(t) != 0)
 		return errno;
-	mount = cow_mount_clone(at, "", directory);
+	mount = cow_mount_clone(at, "", S_ISDIR(st.st_mode));
 	if (mount < 0 || cow_mount_attach(mount, upper, name) != 0)
 		error = errno;
 	else
-		cow_table_add(t, cow_mount_id(mount), &st, path);
+		cow_table_add(t, cow_mount_id(mount), &st, path, t->handles ? cow_handle_of(placeholder) : NULL);
 	cow_tree_leave(t);
 	return error;
 }
@@ -97,9 +124,9 @@ static int resume_entry(struct cow_tree *t, int lower, int upper, const char *na
 {
 	cleanup_close int fd = openat(upper, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	cleanup_free char *path = NULL;
-	cleanup_close int dir = -1;
 	struct stat st;
 	int marked;
+	int dir;
 
 	if (fd < 0 || fstat(fd, &st) != 0)
 		return errno;
@@ -108,32 +135,50 @@ static int resume_entry(struct cow_tree *t, int lower, int upper, const char *na
 	marked = cow_mark_get(t->branch, fd, &path);
 	if (marked < 0)
 		return errno;
-	cow_close_fd(&fd);
 	if (marked > 0)
-		return regraft(t, lower, upper, name, path, S_ISDIR(st.st_mode));
+		return regraft(t, lower, upper, name, fd, path);
+	cow_close_fd(&fd); /* as few as possible stay open on the way down */
 	if (!S_ISDIR(st.st_mode))
 		return 0;
 	dir = openat(upper, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	return dir < 0 ? errno : resume_directory(t, lower, dir);
 }
 
+/* Takes `upper` over. */
 static int resume_directory(struct cow_tree *t, int lower, int upper)
 {
-	int copy = openat(upper, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cleanup_dir DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	cleanup_dir DIR *dir = fdopendir(upper);
 	struct dirent *de;
+	struct stat before;
+	struct stat after;
 	int error = 0;
 
-	if (dir == NULL) {
+	if (dir == NULL || fstat(upper, &before) != 0) {
 		error = errno;
-		if (copy >= 0)
-			close(copy);
+		if (dir == NULL)
+			close(upper);
 		return error;
 	}
 	while (error == 0 && (errno = 0, de = readdir(dir)) != NULL)
 		if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0)
 			error = resume_entry(t, lower, upper, de->d_name);
-	return error != 0 ? error : errno;
+	if (error == 0)
+		error = errno;
+	if (error == 0 && fstat(upper, &after) == 0 &&
+	    (after.st_mtim.tv_sec != before.st_mtim.tv_sec || after.st_mtim.tv_nsec != before.st_mtim.tv_nsec))
+		cow_copy_times(upper, &before);
+	return error;
+}
+
+static int resume(struct cow_tree *t, int lower, int upper)
+{
+	int dir = openat(upper, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
+
+	if (dir < 0 || fstat(lower, &st) != 0)
+		return errno;
+	cow_real_add(t, &st, 0, upper);
+	return resume_directory(t, lower, dir);
 }
 
 /* 1: the root was split in an earlier run, 0: never, -1: error. */
@@ -169,7 +214,7 @@ int cow_tree_attach(struct cow_tree *t, struct cow_error **err)
 	before = split_before(t, upper, err);
 	if (before < 0)
 		return -1;
-	error = before ? resume_directory(t, lower, upper) : split_in_place(t, upper, lower, "");
+	error = before ? resume(t, lower, upper) : split_in_place(t, upper, lower, "");
 	if (error == ENOSPC)
 		return cow_error_set(err, error, "cannot graft %s (no room for mounts: fs.mount-max, or on the disk)",
 				     t->branch->trees[t->index].lower);

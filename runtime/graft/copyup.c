@@ -4,156 +4,161 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "../lib/fd.h"
 
-/* One worker copies a file; the others that want the same one wait for it, and everybody else goes on. */
-static bool begin_copy(struct cow_tree *t, struct cow_copying *mine)
+/* One copy-up on its way. */
+struct copying {
+	struct cow_tree *t;
+	int parent;
+	const char *name;
+	uint64_t mount;
+	char *path;   /* of the lower file */
+	char *staged; /* name in the stage */
+	int lower;    /* readable, if it is a regular file */
+	int upper;    /* the copy */
+	struct stat st;
+};
+
+static void copying_cleanup(struct copying *c)
 {
-	bool first = true;
-
-	pthread_mutex_lock(&t->table_lock);
-	for (;;) {
-		struct cow_copying *c = t->copying;
-
-		while (c != NULL && c->mount != mine->mount)
-			c = c->next;
-		if (c == NULL)
-			break;
-		first = false;
-		pthread_cond_wait(&t->copied, &t->table_lock);
-	}
-	if (first) {
-		mine->next = t->copying;
-		t->copying = mine;
-	}
-	pthread_mutex_unlock(&t->table_lock);
-	return first;
+	free(c->path);
+	free(c->staged);
+	cow_close_fd(&c->lower);
+	cow_close_fd(&c->upper);
 }
 
-static void end_copy(struct cow_tree *t, struct cow_copying *mine)
+static int record(const struct copying *c)
 {
-	pthread_mutex_lock(&t->table_lock);
-	for (struct cow_copying **at = &t->copying; *at != NULL; at = &(*at)->next)
-		if (*at == mine) {
-			*at = mine->next;
-			break;
-		}
-	pthread_cond_broadcast(&t->copied);
-	pthread_mutex_unlock(&t->table_lock);
-}
+	struct cow_journal_copy rec = {.lower = c->path};
+	int error;
 
-static int record(struct cow_tree *t, int staged, const char *path, const struct stat *st)
-{
-	struct cow_journal_copy rec = {.lower = path};
-	int error = 0;
-
-	if (cow_ident_of(staged, &rec.upper) != 0)
+	if (cow_ident_of(c->upper, &rec.upper) != 0)
 		return errno;
-	cow_lower_stamp_of(&rec.stamp, st);
-	pthread_mutex_lock(&t->structure);
-	if (cow_journal_add_copy(t->journal, &rec) != 0)
-		error = errno;
-	pthread_mutex_unlock(&t->structure);
-	if (error == 0)
-		cow_copies_add(t, st, &rec.upper);
+	cow_lower_stamp_of(&rec.stamp, &c->st);
+	pthread_mutex_lock(&c->t->journal_lock);
+	error = cow_journal_add_copy(c->t->journal, &rec) == 0 ? 0 : errno;
+	pthread_mutex_unlock(&c->t->journal_lock);
 	return error;
 }
 
-/* Attributes first: whether the caller may write is the kernel's verdict on the copy, before a byte is moved. */
-static int fill(struct cow_tree *t, int lower, int staged, const struct stat *st, bool truncate, cow_copy_check check,
-		void *data)
+/* Writing takes set-id bits and file capabilities away. */
+static bool loses_by_writing(const struct copying *c)
 {
+	return (c->st.st_mode & (S_ISUID | S_ISGID)) != 0 || fgetxattr(c->lower, "security.capability", NULL, 0) >= 0;
+}
+
+/* Attributes first: whether the caller may write is the kernel's verdict on the copy, before a byte is moved. */
+static int fill(const struct copying *c, bool truncate, cow_copy_check check, void *data)
+{
+	bool content = S_ISREG(c->st.st_mode) && c->st.st_size > 0 && !truncate;
 	uint64_t copied = 0;
 	int error;
 
-	if (cow_copy_attributes(lower, staged, st) != 0)
+	if (cow_copy_attributes(c->lower, c->upper, &c->st) != 0)
 		return errno;
-	error = check != NULL ? check(staged, data) : 0;
+	error = check != NULL ? check(c->upper, data) : 0;
 	if (error != 0)
 		return error;
-	if (S_ISREG(st->st_mode) && !truncate && cow_copy_content(lower, staged, st->st_size, &copied) != 0)
+	if (content && cow_copy_content(c->lower, c->upper, c->st.st_size, &copied) != 0)
 		return errno;
-	__atomic_add_fetch(&t->stats.copied_bytes, copied, __ATOMIC_RELAXED);
-	/* Writing cleared the set-id bits of a file whose owner is not root. */
-	if (copied > 0 && (st->st_mode & (S_ISUID | S_ISGID)) != 0 && cow_copy_attributes(lower, staged, st) != 0)
+	__atomic_add_fetch(&c->t->stats.copied_bytes, copied, __ATOMIC_RELAXED);
+	if (content && loses_by_writing(c) && cow_copy_attributes(c->lower, c->upper, &c->st) != 0)
 		return errno;
-	return cow_copy_times(staged, st) == 0 ? 0 : errno;
+	return cow_copy_times(c->upper, &c->st) == 0 ? 0 : errno;
 }
 
-static int stage_copy(struct cow_tree *t, int root, const char *staged, const struct stat *st, int *lower)
+/* The lower's descriptor and an empty copy. 0 or an errno. */
+static int prepare(struct copying *c, int root)
 {
 	char self[40];
 
-	if (!S_ISREG(st->st_mode)) {
-		*lower = fcntl(root, F_DUPFD_CLOEXEC, 3);
-		if (*lower < 0 || mknodat(t->stage, staged, (st->st_mode & S_IFMT) | 0600, st->st_rdev) != 0)
-			return -1;
-		return openat(t->stage, staged, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fstat(root, &c->st) != 0)
+		return errno;
+	if (S_ISDIR(c->st.st_mode))
+		return EISDIR;
+	c->staged = cow_stage_name(c->t, 'c');
+	if (S_ISREG(c->st.st_mode)) {
+		snprintf(self, sizeof(self), "/proc/self/fd/%d", root);
+		c->lower = open(self, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		if (c->lower >= 0)
+			c->upper = openat(c->t->stage, c->staged, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+					  0600);
+	} else {
+		c->lower = fcntl(root, F_DUPFD_CLOEXEC, 3);
+		if (c->lower >= 0 &&
+		    mknodat(c->t->stage, c->staged, (c->st.st_mode & S_IFMT) | 0600, c->st.st_rdev) == 0)
+			c->upper = openat(c->t->stage, c->staged, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	}
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", root);
-	*lower = open(self, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (*lower < 0)
-		return -1;
-	return openat(t->stage, staged, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return c->upper < 0 ? errno : 0;
 }
 
-static int reveal_copy(struct cow_tree *t, int parent, const char *name, struct cow_graft *g, char **staged)
+static int reveal(struct copying *c)
 {
+	struct cow_tree *t = c->t;
+	cleanup_free char *place = NULL;
 	cleanup_close int root = -1;
-	int error;
+	struct cow_graft *g = NULL;
+	int error = ESTALE;
 
 	pthread_mutex_lock(&t->structure);
-	root = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (root < 0 || cow_mount_id(root) != g->mount || g->state != COW_GRAFT_ATTACHED) {
-		error = ESTALE;
-	} else {
-		char *place = cow_tree_relative(t, root);
-
-		error = cow_reveal(t, *staged, parent, name);
-		if (error == 0) {
-			cow_table_retire(t, g, cow_steal_ptr(staged), place);
-			t->stats.copy_ups++;
-		} else {
-			free(place);
-		}
+	root = openat(c->parent, c->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (root >= 0 && cow_mount_id(root) == c->mount)
+		g = cow_table_by_mount(t, c->mount);
+	if (g != NULL && g->state == COW_GRAFT_ATTACHED) {
+		place = cow_tree_relative(t, root);
+		error = cow_reveal(t, c->staged, c->parent, c->name);
+	}
+	if (error == 0) {
+		cow_real_add(t, &c->st, c->mount, c->upper);
+		cow_table_retire(t, g, cow_steal_ptr(&c->staged), cow_steal_ptr(&place));
+		t->stats.copy_ups++;
 	}
 	pthread_mutex_unlock(&t->structure);
+	return error;
+}
+
+/* Under a claim. */
+static int copy_up(struct copying *c, int root, bool truncate, cow_copy_check check, void *data)
+{
+	int error = prepare(c, root);
+
+	if (error == 0)
+		error = fill(c, truncate, check, data);
+	if (error == 0)
+		error = record(c);
+	if (error == 0)
+		error = reveal(c);
+	if (error != 0 && c->staged != NULL)
+		unlinkat(c->t->stage, c->staged, 0);
 	return error;
 }
 
 int cow_tree_copy_up(struct cow_tree *t, int parent, const char *name, bool truncate, cow_copy_check check, void *data)
 {
-	cleanup_close int root = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	cleanup_close int lower = -1;
-	cleanup_close int staged_fd = -1;
-	cleanup_free char *staged = NULL;
-	struct cow_copying mine = {0};
-	struct cow_graft *g;
-	struct stat st;
-	int error;
+	__attribute__((cleanup(copying_cleanup))) struct copying c = {
+		.t = t, .parent = parent, .name = name, .lower = -1, .upper = -1};
+	struct cow_claim claim = {0};
 
-	if (root < 0)
-		return errno;
-	mine.mount = cow_mount_id(root);
-	if (mine.mount == t->upper_mount)
-		return 0;
-	g = cow_table_by_mount(t, mine.mount);
-	if (g == NULL || g->state != COW_GRAFT_ATTACHED || !begin_copy(t, &mine))
-		return ESTALE;
-	staged = cow_stage_name(t, 'c');
-	if (fstat(root, &st) != 0 || (staged_fd = stage_copy(t, root, staged, &st, &lower)) < 0)
-		error = errno;
-	else
-		error = fill(t, lower, staged_fd, &st, truncate, check, data);
-	if (error == 0)
-		error = record(t, staged_fd, g->path, &st);
-	if (error == 0)
-		error = reveal_copy(t, parent, name, g, &staged);
-	if (error != 0)
-		unlinkat(t->stage, staged, 0);
-	end_copy(t, &mine);
-	return error;
+	for (;;) {
+		cleanup_close int root = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		int error;
+
+		if (root < 0)
+			return errno;
+		c.mount = claim.mount = cow_mount_id(root);
+		if (c.mount == t->upper_mount)
+			return 0;
+		c.path = cow_table_path(t, c.mount);
+		if (c.path == NULL || !cow_mount_root(root))
+			return ESTALE;
+		if (cow_claim(t, &claim)) {
+			error = copy_up(&c, root, truncate, check, data);
+			cow_claim_end(t, &claim);
+			return error;
+		}
+		free(cow_steal_ptr(&c.path)); /* somebody else copied it meanwhile, or tried */
+	}
 }

@@ -1,122 +1,163 @@
 /*
  * Files that are known by a descriptor only, opened when the file was still the lower's. What is it in the branch now?
- * Its name says where to look, and either the very same lower file is still there, under its graft, or the file there is the
- * copy that was made of it. Anything else is another file that took the name: that one is never given back for it.
+ * Its name says where to look, and either the very same lower file is still there, under its graft, or the file there
+ * is the copy that was made of it. Anything else is another file that took the name: that one is never given back for
+ * it; then the tables know where it went.
  */
 #include "internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../lib/fd.h"
 
-struct cow_copy {
-	struct cow_lower_id lower;
-	struct cow_ident upper;
-	struct cow_copy *next;
-};
-
-static struct cow_copy **bucket(struct cow_tree *t, const struct stat *lower)
+static int by_name(struct cow_tree *t, int fd, const struct stat *st)
 {
-	return &t->copies[((uint64_t)lower->st_ino * 2654435761u + (uint64_t)lower->st_dev) % COW_TREE_BUCKETS];
+	cleanup_free char *path = cow_tree_relative(t, fd);
+	cleanup_close int now = path == NULL ? -1 : cow_open_beneath(t->upper, path, O_PATH, 0);
+
+	return now >= 0 && cow_is_counterpart(t, st, now) ? cow_steal_fd(&now) : -1;
 }
 
-void cow_copies_add(struct cow_tree *t, const struct stat *lower, const struct cow_ident *upper)
+/* `path` without the path of `root` before it, or NULL. */
+static const char *below(int root, const char *path)
 {
-	struct cow_copy *c = calloc(1, sizeof(*c));
+	cleanup_free char *start = cow_fd_path(root);
+	size_t len = start == NULL ? 0 : strlen(start);
 
-	if (c == NULL)
-		abort();
-	c->lower.dev = lower->st_dev;
-	c->lower.ino = lower->st_ino;
-	c->upper = *upper;
-	pthread_mutex_lock(&t->table_lock);
-	c->next = *bucket(t, lower);
-	*bucket(t, lower) = c;
-	pthread_mutex_unlock(&t->table_lock);
+	return start != NULL && strncmp(path, start, len) == 0 && path[len] == '/' ? path + len + 1 : NULL;
 }
 
-static bool is_copy(struct cow_tree *t, const struct stat *lower, int fd)
+/* Where in the lower a file of a retired directory graft is, or was when it was grafted. Caller frees. */
+static char *lower_path(struct cow_tree *t, int fd)
 {
-	struct cow_ident ident;
-	const struct cow_copy *c;
+	cleanup_free char *path = cow_fd_path(fd);
+	cleanup_close int root = -1;
+	const struct cow_graft *g;
+	const char *inner = NULL;
+	char *result = NULL;
 
-	if (cow_ident_of(fd, &ident) != 0)
-		return false;
-	pthread_mutex_lock(&t->table_lock);
-	for (c = *bucket(t, lower); c != NULL; c = c->next)
-		if (c->lower.dev == lower->st_dev && c->lower.ino == lower->st_ino &&
-		    cow_ident_equal(&c->upper, &ident))
-			break;
-	pthread_mutex_unlock(&t->table_lock);
-	return c != NULL;
+	pthread_mutex_lock(&t->structure);
+	g = cow_table_by_mount(t, cow_mount_id(fd));
+	if (g != NULL && g->where != NULL && path != NULL) {
+		if (g->state != COW_GRAFT_SHADOWED)
+			root = openat(t->stage, g->where, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		inner = below(g->state == COW_GRAFT_SHADOWED ? t->shadow : root, path);
+		if (g->state == COW_GRAFT_SHADOWED && inner != NULL)
+			inner = strncmp(inner, g->where, strlen(g->where)) == 0 && inner[strlen(g->where)] == '/'
+					? inner + strlen(g->where) + 1
+					: NULL;
+		if (inner != NULL && asprintf(&result, "%s/%s", g->path, inner) < 0)
+			abort();
+	}
+	pthread_mutex_unlock(&t->structure);
+	return result;
 }
 
-void cow_copies_free(struct cow_tree *t)
+/* A file in a graft in a directory that was split and renamed: the lower directory it is in leads there. */
+static int by_directory(struct cow_tree *t, int fd, const struct stat *st)
 {
-	for (size_t i = 0; i < COW_TREE_BUCKETS; i++)
-		while (t->copies[i] != NULL) {
-			struct cow_copy *c = t->copies[i];
+	cleanup_free char *path = lower_path(t, fd);
+	char *slash = path == NULL ? NULL : strrchr(path, '/');
+	cleanup_close int lower = -1;
+	cleanup_close int parent = -1;
+	cleanup_close int now = -1;
 
-			t->copies[i] = c->next;
-			free(c);
-		}
-}
-
-static int open_parent(struct cow_tree *t, char *path, const char **name)
-{
-	struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
-			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
-	char *slash = strrchr(path, '/');
-
-	*name = slash != NULL ? slash + 1 : path;
 	if (slash == NULL)
-		return fcntl(t->upper, F_DUPFD_CLOEXEC, 3);
+		return -1;
 	*slash = '\0';
-	return (int)syscall(SYS_openat2, t->upper, path, &how, sizeof(how));
+	lower = cow_open_beneath(t->lower, path, O_PATH | O_DIRECTORY, 0);
+	parent = lower < 0 ? -1 : cow_tree_counterpart(t, lower);
+	now = parent < 0 ? -1 : openat(parent, slash + 1, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	return now >= 0 && cow_is_counterpart(t, st, now) ? cow_steal_fd(&now) : -1;
 }
 
-int cow_tree_real_file(struct cow_tree *t, int fd, cow_copy_check check, void *data)
+int cow_file_counterpart(struct cow_tree *t, int fd, const struct stat *st)
+{
+	int now = by_name(t, fd, st);
+
+	if (now < 0)
+		now = cow_real_open(t, st, cow_mount_id(fd));
+	if (now < 0)
+		now = cow_graft_open(t, st);
+	if (now < 0)
+		now = by_directory(t, fd, st);
+	if (now < 0)
+		errno = ENOENT;
+	return now;
+}
+
+/* The directory that holds `fd`, made real, and the name in it. */
+static int real_parent(struct cow_tree *t, int fd, char **name)
 {
 	cleanup_free char *path = cow_tree_relative(t, fd);
 	cleanup_close int parent = -1;
-	cleanup_close int real = -1;
-	cleanup_close int now = -1;
-	const char *name;
-	struct stat old;
-	struct stat st;
-	int error;
+	char *slash;
 
-	if (path == NULL || *path == '\0' || fstat(fd, &old) != 0 || (parent = open_parent(t, path, &name)) < 0) {
+	if (path == NULL || *path == '\0') {
 		errno = ENOENT;
 		return -1;
 	}
+	slash = strrchr(path, '/');
+	*name = strdup(slash != NULL ? slash + 1 : path);
+	if (slash == NULL)
+		return fcntl(t->upper, F_DUPFD_CLOEXEC, 3);
+	*slash = '\0';
+	parent = cow_open_beneath(t->upper, path, O_PATH | O_DIRECTORY, 0);
+	return parent < 0 ? -1 : cow_tree_real_directory(t, parent);
+}
+
+/* One attempt; ESTALE or ENOENT: perhaps something moved meanwhile. */
+static int real_file(struct cow_tree *t, int fd, const struct stat *st, cow_copy_check check, void *data)
+{
+	cleanup_close int now = -1;
+	cleanup_close int parent = -1;
+	cleanup_free char *name = NULL;
+	int error;
+
+	now = cow_tree_place(t, fd) == COW_PLACE_STALE ? cow_file_counterpart(t, fd, st)
+						       : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (now < 0 || cow_mount_id(now) == t->upper_mount)
+		return cow_steal_fd(&now);
+	parent = real_parent(t, now, &name);
+	if (parent < 0)
+		return -1;
+	close(now);
 	now = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (now < 0)
 		return -1;
-	if (is_copy(t, &old, now))
-		return cow_steal_fd(&now);
-	if (fstat(now, &st) != 0 || st.st_ino != old.st_ino || st.st_dev != old.st_dev) {
+	if (!cow_is_counterpart(t, st, now)) {
 		errno = ENOENT;
 		return -1;
 	}
 	cow_close_fd(&now);
-	real = cow_tree_real_directory(t, parent);
-	if (real < 0)
-		return -1;
-	error = cow_tree_copy_up(t, real, name, false, check, data);
+	error = cow_tree_copy_up(t, parent, name, false, check, data);
 	if (error != 0) {
 		errno = error;
 		return -1;
 	}
-	now = openat(real, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (now >= 0 && is_copy(t, &old, now))
+	now = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (now >= 0 && cow_real_is(t, st, now))
 		return cow_steal_fd(&now);
-	errno = now < 0 ? errno : ESTALE;
+	errno = ESTALE;
 	return -1;
+}
+
+int cow_tree_real_file(struct cow_tree *t, int fd, cow_copy_check check, void *data)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return -1;
+	for (int tries = 0;; tries++) {
+		int real = real_file(t, fd, &st, check, data);
+
+		if (real >= 0 || (errno != ESTALE && errno != ENOENT) || tries == COW_TRIES)
+			return real;
+		cow_tree_settle(t);
+	}
 }

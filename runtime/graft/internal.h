@@ -4,11 +4,6 @@
 #include "../lib/copy.h"
 #include "tree.h"
 
-struct cow_copying {
-	uint64_t mount;
-	struct cow_copying *next;
-};
-
 /* mounts.c: the mount API and the two namespaces. errno on failure. */
 uint64_t cow_mount_id(int fd);                                    /* 0 if it cannot be told */
 bool cow_mount_root(int fd);                                      /* is fd the root of its mount? */
@@ -16,34 +11,64 @@ int cow_tree_enter(struct cow_tree *t);                           /* this thread
 void cow_tree_leave(struct cow_tree *t);                          /* back to the host's; aborts if it cannot */
 int cow_mount_clone(int dirfd, const char *name, bool recursive); /* detached; inside enter/leave */
 int cow_mount_attach(int mount, int dirfd, const char *name);     /* "" for dirfd itself */
-int cow_mount_detach(int dirfd, const char *name);                /* umount2 of dirfd/name: EBUSY if in use */
-char *cow_fd_path(int fd);                                        /* d_path; caller frees */
-char *cow_fd_name(int fd);                                        /* its last component, "(deleted)" cut off */
-/* Path of an fd below the workdir ("" for its root), or NULL. Caller frees. */
+/* The same beneath what is mounted there; EINVAL before Linux 6.5. */
+int cow_mount_attach_beneath(int mount, int dirfd, const char *name);
+/* Asks (and marks) first: 0 if it was marked before and is idle since, and now is unmounted; else EAGAIN idle, EBUSY in
+ * use. Inside enter/leave; changes the working directory, which leaving resets. */
+int cow_mount_expire(int dirfd, const char *name);
+int cow_mount_detach(int dirfd, const char *name); /* umount2: 0, EBUSY if in use; likewise */
+char *cow_fd_path(int fd);                         /* d_path; caller frees */
+char *cow_fd_name(int fd);                         /* its last component, "(deleted)" cut off */
+/* Path of an fd below the workdir ("" for its root), also of one in the shadow; or NULL. Caller frees. */
 char *cow_tree_relative(const struct cow_tree *t, int fd);
+/* openat2 below dirfd ("" for itself), never through a symbolic link. */
+int cow_open_beneath(int dirfd, const char *path, int flags, uint64_t resolve);
 
-/* table.c */
-struct cow_graft *cow_table_add(struct cow_tree *t, uint64_t mount, const struct stat *lower, const char *path);
+/* handle.c: inodes of the branch remembered without a descriptor. */
+struct file_handle *cow_handle_of(int fd); /* NULL if the file system has none; caller frees */
+struct file_handle *cow_handle_copy(const struct file_handle *h);
+int cow_handle_open(int mount, const struct file_handle *h); /* O_PATH, seen through the mount of descriptor `mount` */
+void cow_handles_probe(struct cow_tree *t);
+
+/* table.c. `struct cow_graft` may be looked at while `structure` is held. */
+struct cow_graft *cow_table_add(struct cow_tree *t, uint64_t mount, const struct stat *lower, const char *path,
+				struct file_handle *placeholder); /* the handle moves */
 struct cow_graft *cow_table_by_mount(struct cow_tree *t, uint64_t mount);
-void cow_table_remove(struct cow_tree *t, struct cow_graft *g);
-/* Attached graft of that lower object, or NULL. */
-struct cow_graft *cow_table_by_lower(struct cow_tree *t, const struct stat *lower);
+void cow_table_remove(struct cow_tree *t, struct cow_graft *g);                                /* frees it */
 void cow_table_retire(struct cow_tree *t, struct cow_graft *g, char *stage_name, char *place); /* strings move */
-struct cow_graft *cow_table_take_retired(struct cow_tree *t);
-int cow_table_add_split(struct cow_tree *t, const struct stat *lower, const char *path, int upper);
-int cow_table_find_split(struct cow_tree *t, const struct stat *lower); /* dup of the upper directory, or -1 */
+void cow_table_set(struct cow_tree *t, struct cow_graft *g, enum cow_graft_state state);
 void cow_table_free(struct cow_tree *t);
+void cow_queue_add(struct cow_graft_queue *q, struct cow_graft *g);
+struct cow_graft *cow_queue_take(struct cow_graft_queue *q);
+/* Without `structure`: */
+int cow_table_state(struct cow_tree *t, uint64_t mount);  /* enum cow_graft_state, or -1 */
+char *cow_table_path(struct cow_tree *t, uint64_t mount); /* of an attached graft; caller frees */
+/* The placeholder of the attached graft of that lower object, and its mount id; NULL if there is none. Caller frees. */
+struct file_handle *cow_table_placeholder(struct cow_tree *t, const struct stat *lower, uint64_t *mount);
+/* claim.c: one worker stages, the others that want the same graft wait. False: somebody else had it, look again. */
+struct cow_claim {
+	uint64_t mount;
+	struct cow_claim *next;
+};
+bool cow_claim(struct cow_tree *t, struct cow_claim *mine);
+void cow_claim_end(struct cow_tree *t, struct cow_claim *mine);
 
-/* file.c: which upper file a lower one was copied to, since the container started. */
-void cow_copies_add(struct cow_tree *t, const struct stat *lower, const struct cow_ident *upper);
-void cow_copies_free(struct cow_tree *t);
+/* real.c: what the lower objects became in the upper since the container started. */
+void cow_real_add(struct cow_tree *t, const struct stat *lower, uint64_t mount, int upper);
+/* O_PATH, or -1 with errno (ENOENT: nothing known, or it was deleted since). `mount`: which graft of it, if known. */
+int cow_real_open(struct cow_tree *t, const struct stat *lower, uint64_t mount);
+bool cow_real_is(struct cow_tree *t, const struct stat *lower, int upper); /* is `upper` what it became? */
+void cow_real_free(struct cow_tree *t);
 
-/* split.c */
+/* placeholder.c */
 struct cow_entry {
 	char *name;
 	char *path; /* lower path */
-	bool grafted;
+	bool made;  /* there is a placeholder of ours */
+	bool gone;  /* the host deleted it meanwhile */
 	bool directory;
+	uint64_t mount; /* of its graft */
+	struct file_handle *handle;
 	struct stat st;
 };
 struct cow_entries {
@@ -51,16 +76,45 @@ struct cow_entries {
 	struct cow_entry *list;
 };
 void cow_entries_free(struct cow_entries *e);
-/* Makes the placeholders of lower directory `lower` (a readable descriptor) in the empty-or-not directory `upper`. 0 or
- * an errno. */
+/* One placeholder. 1 if it is there, 0 if something that is not ours has the name, -1 with errno. */
+int cow_placeholder_make(struct cow_tree *t, int upper, struct cow_entry *entry);
+/* Placeholders for lower directory `lower` (a readable descriptor) in directory `upper`. 0 or an errno. */
 int cow_placeholders_make(struct cow_tree *t, int lower, const char *path, int upper, struct cow_entries *out);
 /* Grafts them from `lower` onto `upper`; inside enter/leave. 0 or an errno. */
 int cow_placeholders_graft(struct cow_tree *t, int lower, int upper, struct cow_entries *e);
+/* Takes away all that the two made. In the host's namespace. */
+void cow_placeholders_undo(struct cow_tree *t, int upper, struct cow_entries *e);
 int cow_split_record(struct cow_tree *t, int upper, const char *path, const struct stat *lower,
-		     const struct cow_entries *e);
-/* Splits the graft whose root is `root`, at `name` of real directory `parent`. New O_PATH descriptor or -1 with errno.
- */
+		     const struct cow_entries *e); /* 0 or an errno */
+
+/* place.c */
+enum { COW_TRIES = 16 };                  /* how often what another worker changed is looked at again */
+void cow_tree_settle(struct cow_tree *t); /* waits until a change that is going on is complete */
+/* Is `fd` lower object `lower`, or what it became? */
+bool cow_is_counterpart(struct cow_tree *t, const struct stat *lower, int fd);
+/* Where the attached graft of that lower object is now: its root. O_PATH or -1 (ENOENT). */
+int cow_graft_open(struct cow_tree *t, const struct stat *lower);
+int cow_file_counterpart(struct cow_tree *t, int fd, const struct stat *st); /* file.c: of a stale non-directory */
+
+/* split.c */
+/* The real directory at `name` of real directory `parent`, split if it was a graft. O_PATH descriptor or -1. */
 int cow_split_directory(struct cow_tree *t, int parent, const char *name);
 /* Puts `staged` in the place of placeholder parent/name, keeping the parent's times. 0 or an errno. */
 int cow_reveal(struct cow_tree *t, const char *staged, int parent, const char *name);
 char *cow_stage_name(struct cow_tree *t, char kind);
+
+/* retire.c */
+/* Unmounts all that rests, however short a time; false if there was nothing. */
+bool cow_retire_hurry(struct cow_tree *t);
+/* shadow.c: with `structure` held. */
+bool cow_shadow_move(struct cow_tree *t, struct cow_graft *g); /* from the stage; g->where is then below the shadow */
+bool cow_shadow_free(struct cow_tree *t, struct cow_graft *g); /* unmounts it if it is idle */
+
+/* privilege.c: the caller may have taken a target's credentials on; what the engine does on its own account needs ours.
+ */
+struct cow_privileges {
+	bool raised;
+	uint32_t effective[2];
+};
+void cow_privileges_raise(struct cow_privileges *saved);
+void cow_privileges_restore(const struct cow_privileges *saved);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <linux/openat2.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,17 @@
 #ifndef STATX_MNT_ID_UNIQUE
 #define STATX_MNT_ID_UNIQUE 0x4000U /* Linux 6.8; before, the plain id comes back and is reused after an unmount */
 #endif
+#ifndef MOVE_MOUNT_BENEATH
+#define MOVE_MOUNT_BENEATH 0x200 /* Linux 6.5 */
+#endif
+
+int cow_open_beneath(int dirfd, const char *path, int flags, uint64_t resolve)
+{
+	struct open_how how = {.flags = (unsigned)(flags | O_NOFOLLOW | O_CLOEXEC),
+			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | resolve};
+
+	return (int)syscall(SYS_openat2, dirfd, *path != '\0' ? path : ".", &how, sizeof(how));
+}
 
 uint64_t cow_mount_id(int fd)
 {
@@ -74,18 +86,27 @@ int cow_mount_attach(int mount, int dirfd, const char *name)
 	return (int)syscall(SYS_move_mount, mount, "", dirfd, name, flags);
 }
 
+int cow_mount_attach_beneath(int mount, int dirfd, const char *name)
+{
+	return (int)syscall(SYS_move_mount, mount, "", dirfd, name, MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_BENEATH);
+}
+
+/* umount2 takes no descriptor, and /proc/self/fd/N of an O_PATH one would count as a use. */
+static int unmount(int dirfd, const char *name, int flags)
+{
+	if (fchdir(dirfd) != 0 || umount2(name, flags | UMOUNT_NOFOLLOW) != 0)
+		return errno;
+	return 0;
+}
+
+int cow_mount_expire(int dirfd, const char *name)
+{
+	return unmount(dirfd, name, MNT_EXPIRE);
+}
+
 int cow_mount_detach(int dirfd, const char *name)
 {
-	int result;
-
-	/* umount2 takes no descriptor, and /proc/self/fd/N of an O_PATH one would count as a use. */
-	if (fchdir(dirfd) != 0)
-		return -1;
-	result = umount2(name, UMOUNT_NOFOLLOW);
-	/* The working directory must not pin the stage or the shadow. */
-	if (chdir("/") != 0)
-		return -1;
-	return result;
+	return unmount(dirfd, name, 0);
 }
 
 char *cow_fd_path(int fd)
@@ -128,12 +149,14 @@ char *cow_fd_name(int fd)
 	return strdup(slash + 1);
 }
 
+/* The workdir's own path is asked for each time: the container's root becomes the root only after the attach. */
 char *cow_tree_relative(const struct cow_tree *t, int fd)
 {
 	cleanup_free char *path = cow_fd_path(fd);
-	size_t len = strlen(t->workdir);
+	cleanup_free char *root = cow_fd_path(t->upper);
+	size_t len = root == NULL ? 0 : strlen(root);
 
-	if (path == NULL || strncmp(path, t->workdir, len) != 0)
+	if (path == NULL || root == NULL || strncmp(path, root, len) != 0)
 		return NULL;
 	if (path[len] == '\0')
 		return strdup("");

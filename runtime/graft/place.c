@@ -13,16 +13,50 @@ enum { COW_DEPTH = 2048 };
 enum cow_place_kind cow_tree_place(struct cow_tree *t, int fd)
 {
 	uint64_t mount = cow_mount_id(fd);
-	const struct cow_graft *g;
+	int state;
 
 	if (mount == t->upper_mount)
 		return COW_PLACE_UPPER;
 	if (mount == t->lower_mount)
 		return COW_PLACE_STALE;
-	g = cow_table_by_mount(t, mount);
-	if (g == NULL)
+	state = cow_table_state(t, mount);
+	if (state < 0)
 		return COW_PLACE_OUTSIDE;
-	return g->state == COW_GRAFT_ATTACHED ? COW_PLACE_GRAFT : COW_PLACE_STALE;
+	return state == COW_GRAFT_ATTACHED ? COW_PLACE_GRAFT : COW_PLACE_STALE;
+}
+
+void cow_tree_settle(struct cow_tree *t)
+{
+	pthread_mutex_lock(&t->structure);
+	pthread_mutex_unlock(&t->structure);
+}
+
+bool cow_is_counterpart(struct cow_tree *t, const struct stat *lower, int fd)
+{
+	struct stat st;
+
+	if (cow_mount_id(fd) == t->upper_mount)
+		return cow_real_is(t, lower, fd);
+	return fstat(fd, &st) == 0 && st.st_ino == lower->st_ino && st.st_dev == lower->st_dev;
+}
+
+int cow_graft_open(struct cow_tree *t, const struct stat *lower)
+{
+	for (int tries = 0; tries < COW_TRIES; tries++) {
+		uint64_t mount;
+		cleanup_free struct file_handle *handle = cow_table_placeholder(t, lower, &mount);
+		cleanup_close int placeholder = handle == NULL ? -1 : cow_handle_open(t->upper_by_handle, handle);
+		cleanup_free char *path = placeholder < 0 ? NULL : cow_tree_relative(t, placeholder);
+		cleanup_close int fd = path == NULL ? -1 : cow_open_beneath(t->upper, path, O_PATH, 0);
+
+		if (handle == NULL)
+			break;
+		if (fd >= 0 && cow_mount_id(fd) == mount)
+			return cow_steal_fd(&fd);
+		cow_tree_settle(t); /* on its way elsewhere */
+	}
+	errno = ENOENT;
+	return -1;
 }
 
 /* The names between a descriptor and something the tables know, innermost first. */
@@ -73,9 +107,31 @@ static int descend_split(struct cow_tree *t, int *fd, struct trail *trail)
 	return 0;
 }
 
-/* A lower directory that is not shown where `fd` says: the nearest one above that the tables know, then down by name.
- */
-int cow_tree_counterpart(struct cow_tree *t, int fd)
+static int descend(int *fd, struct trail *trail)
+{
+	while (trail->count > 0) {
+		char *name = trail->names[--trail->count];
+		int next = openat(*fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+		free(name);
+		if (next < 0)
+			return -1;
+		close(*fd);
+		*fd = next;
+	}
+	return 0;
+}
+
+/* The root of a graft of ours: above it there is nothing of the lower. */
+static bool top_of_graft(struct cow_tree *t, int fd)
+{
+	uint64_t mount = cow_mount_id(fd);
+
+	return cow_mount_root(fd) && (mount == t->lower_mount || cow_table_state(t, mount) >= 0);
+}
+
+/* The nearest directory above (or the one itself) that the tables know, then down by name. */
+static int directory_counterpart(struct cow_tree *t, int fd, const struct stat *lower)
 {
 	struct trail trail __attribute__((cleanup(trail_cleanup))) = {.count = 0};
 	cleanup_close int at = fcntl(fd, F_DUPFD_CLOEXEC, 3);
@@ -85,37 +141,35 @@ int cow_tree_counterpart(struct cow_tree *t, int fd)
 	for (;;) {
 		if (at < 0 || fstat(at, &st) != 0)
 			return -1;
-		now = cow_table_find_split(t, &st);
+		now = cow_real_open(t, &st, 0);
+		if (now < 0)
+			now = cow_graft_open(t, &st);
 		if (now >= 0)
 			break;
-		if (!S_ISDIR(st.st_mode)) {
-			errno = ENOENT;
-			return -1;
-		}
-		if (cow_mount_root(at)) {
+		if (top_of_graft(t, at)) {
 			errno = ENOENT;
 			return -1;
 		}
 		if (step_up(&at, &trail) != 0)
 			return -1;
 	}
-	while (trail.count > 0) {
-		char *name = trail.names[--trail.count];
-		int next = openat(now, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-
-		free(name);
-		if (next < 0)
-			return -1;
-		close(now);
-		now = next;
-	}
-	if (fstat(now, &st) != 0)
+	if (descend(&now, &trail) != 0)
 		return -1;
-	if (st.st_nlink == 0) {
+	/* Another directory may have taken the name since. */
+	if (!cow_is_counterpart(t, lower, now)) {
 		errno = ENOENT;
 		return -1;
 	}
 	return cow_steal_fd(&now);
+}
+
+int cow_tree_counterpart(struct cow_tree *t, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return -1;
+	return S_ISDIR(st.st_mode) ? directory_counterpart(t, fd, &st) : cow_file_counterpart(t, fd, &st);
 }
 
 static int real_from_graft(struct cow_tree *t, int fd)
@@ -139,7 +193,8 @@ static int real_from_graft(struct cow_tree *t, int fd)
 	return cow_steal_fd(&at);
 }
 
-int cow_tree_real_directory(struct cow_tree *t, int fd)
+/* One attempt. */
+static int real_directory(struct cow_tree *t, int fd)
 {
 	cleanup_close int now = -1;
 
@@ -160,4 +215,16 @@ int cow_tree_real_directory(struct cow_tree *t, int fd)
 	}
 	errno = EXDEV;
 	return -1;
+}
+
+int cow_tree_real_directory(struct cow_tree *t, int fd)
+{
+	for (int tries = 0;; tries++) {
+		int real = real_directory(t, fd);
+
+		/* Names that do not lead back mean that somebody renamed or split on the way: look again. */
+		if (real >= 0 || (errno != ESTALE && errno != ENOENT && errno != ENOTDIR) || tries == COW_TRIES)
+			return real;
+		cow_tree_settle(t);
+	}
 }

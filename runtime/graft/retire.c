@@ -1,127 +1,167 @@
 /*
- * Grafts that were taken away. An idle one is unmounted; one in use (an open descriptor, a running program, a mapping)
- * is moved to the same path below the shadow, where its descriptors have a right path and Landlock finds the
- * container's root above them.
+ * Grafts that were taken away. They wait on their placeholders in the stage. One in use (an open descriptor, a running
+ * program, a mapping) is moved at once to the same path below the shadow (shadow.c), where its descriptors have a right
+ * path and Landlock finds the container's root above them. An idle one rests for a while before it is unmounted: a
+ * path walk that had come as far as the placeholder when it was taken away must still find the graft on it, and not an
+ * empty file. umount2(MNT_EXPIRE) tells the two apart without unmounting anything, and the second time unmounts only
+ * what nobody touched since the first.
  */
 #include "internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../lib/fd.h"
 #include "../lib/log.h"
 
-static int open_plain(int dirfd, const char *name)
-{
-	/* NO_XDEV: a retired graft that is mounted there is lower ground; nothing may be made in it. */
-	struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
-			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS};
+/* At most so many in one go, with everybody else waiting: an unmount costs 50 us. */
+enum { CHUNK = 64, REST_MS = 1000 };
 
-	return (int)syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* A fresh mount point at `path` below the shadow; -1 if something is in the way. */
-static int make_point(struct cow_tree *t, const char *path, bool directory)
+static bool waiting(const struct cow_graft_queue *q)
 {
-	cleanup_close int at = fcntl(t->shadow, F_DUPFD_CLOEXEC, 3);
-	cleanup_free char *copy = strdup(path);
-	char *rest = copy;
-	char *name;
-
-	while (at >= 0 && (name = strsep(&rest, "/")) != NULL) {
-		bool last = rest == NULL;
-		int made = last && !directory ? mknodat(at, name, S_IFREG | 0600, 0) : mkdirat(at, name, 0755);
-		int next;
-
-		if (made != 0 && (errno != EEXIST || last))
-			return -1;
-		next = open_plain(at, name);
-		close(at);
-		at = next;
-	}
-	return cow_steal_fd(&at);
+	return __atomic_load_n(&q->first, __ATOMIC_RELAXED) != NULL;
 }
 
-static int shadow_point(struct cow_tree *t, struct cow_graft *g, char **where)
+static void rest(struct cow_tree *t, struct cow_graft *g)
 {
-	int fd = -1;
-
-	if (g->place != NULL && *g->place != '\0') {
-		fd = make_point(t, g->place, g->directory);
-		*where = strdup(g->place);
-	}
-	if (fd < 0) {
-		free(*where);
-		*where = NULL;
-		if (asprintf(where, ".retired-%llu", (unsigned long long)g->mount) < 0)
-			abort();
-		fd = make_point(t, *where, g->directory);
-	}
-	return fd;
+	cow_table_set(t, g, COW_GRAFT_RESTING);
+	g->since = now_ms();
+	cow_queue_add(&t->resting, g);
 }
 
-static void move_to_shadow(struct cow_tree *t, struct cow_graft *g)
+static void forget(struct cow_tree *t, struct cow_graft *g)
 {
-	char *where = NULL;
-	cleanup_close int point = shadow_point(t, g, &where);
-	cleanup_close int root = openat(t->stage, g->where, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	int moved = -1;
+	unlinkat(t->stage, g->where, g->directory ? AT_REMOVEDIR : 0);
+	cow_table_remove(t, g);
+	t->stats.freed++;
+}
 
-	if (point >= 0 && root >= 0 && cow_tree_enter(t) == 0) {
-		moved = cow_mount_attach(root, point, "");
-		cow_tree_leave(t);
+static void settle_in_shadow(struct cow_tree *t, struct cow_graft *g)
+{
+	if (cow_shadow_move(t, g))
+		t->stats.shadowed++;
+	else
+		rest(t, g); /* readable through what is open, and still read-only; tried again later */
+}
+
+/* What umount2 said of a graft in the stage. */
+static void judge(struct cow_tree *t, struct cow_graft *g, int said)
+{
+	switch (said) {
+	case EAGAIN:
+		rest(t, g);
+		break;
+	case EBUSY:
+		settle_in_shadow(t, g);
+		break;
+	case 0:
+	case EINVAL: /* no mount there: somebody with the right to do so unmounted it */
+	case ENOENT:
+		forget(t, g);
+		break;
+	default:
+		cow_log_warning("a retired graft: umount2: %s", strerror(said));
+		rest(t, g);
 	}
-	if (moved != 0) {
-		/* It stays on the placeholder in the stage: readable through what is open, and still read-only. */
-		cow_log_warning("cannot move a graft to the shadow: %s", strerror(errno));
-		free(where);
+}
+
+typedef int unmount_function(int dirfd, const char *name);
+
+static void unmount_some(struct cow_tree *t, struct cow_graft **list, size_t count, unmount_function *unmount)
+{
+	int said[CHUNK];
+
+	if (cow_tree_enter(t) != 0) {
+		for (size_t i = 0; i < count; i++)
+			rest(t, list[i]);
 		return;
 	}
-	unlinkat(t->stage, g->where, g->directory ? AT_REMOVEDIR : 0);
-	pthread_mutex_lock(&t->table_lock);
-	free(g->where);
-	g->where = where;
-	g->state = COW_GRAFT_SHADOWED;
-	pthread_mutex_unlock(&t->table_lock);
-	t->stats.shadowed++;
-}
-
-static bool unmount(struct cow_tree *t, const struct cow_graft *g)
-{
-	int gone;
-
-	if (cow_tree_enter(t) != 0)
-		return false;
-	gone = cow_mount_detach(t->stage, g->where);
+	for (size_t i = 0; i < count; i++)
+		said[i] = unmount(t->stage, list[i]->where);
 	cow_tree_leave(t);
-	return gone == 0;
+	for (size_t i = 0; i < count; i++)
+		judge(t, list[i], said[i]);
 }
 
 void cow_tree_reap(struct cow_tree *t)
 {
-	struct cow_graft *g;
-
-	if (__atomic_load_n(&t->retired, __ATOMIC_RELAXED) == NULL)
+	if (!waiting(&t->retired))
 		return;
 	pthread_mutex_lock(&t->structure);
-	g = cow_table_take_retired(t);
-	while (g != NULL) {
-		struct cow_graft *next = g->next_retired;
+	while (t->retired.first != NULL) {
+		struct cow_graft *list[CHUNK];
+		size_t count = 0;
 
-		if (unmount(t, g)) {
-			unlinkat(t->stage, g->where, g->directory ? AT_REMOVEDIR : 0);
+		while (count < CHUNK && (list[count] = cow_queue_take(&t->retired)) != NULL)
+			count++;
+		unmount_some(t, list, count, cow_mount_expire);
+	}
+	pthread_mutex_unlock(&t->structure);
+}
+
+/* One chunk of what rests since `before` or longer. False when there is no more. */
+static bool free_resting(struct cow_tree *t, int64_t before, unmount_function *unmount)
+{
+	struct cow_graft *list[CHUNK];
+	size_t count = 0;
+
+	pthread_mutex_lock(&t->structure);
+	while (count < CHUNK && t->resting.first != NULL && t->resting.first->since <= before)
+		list[count++] = cow_queue_take(&t->resting);
+	if (count > 0)
+		unmount_some(t, list, count, unmount);
+	pthread_mutex_unlock(&t->structure);
+	return count == CHUNK;
+}
+
+static void free_shadowed(struct cow_tree *t)
+{
+	struct cow_graft_queue busy = {NULL, NULL};
+	struct cow_graft *g;
+
+	pthread_mutex_lock(&t->structure);
+	for (size_t i = 0; i < CHUNK && (g = cow_queue_take(&t->shadowed)) != NULL; i++) {
+		if (cow_shadow_free(t, g)) {
 			cow_table_remove(t, g);
 			t->stats.freed++;
 		} else {
-			move_to_shadow(t, g);
+			cow_queue_add(&busy, g);
 		}
-		g = next;
 	}
+	while ((g = cow_queue_take(&busy)) != NULL)
+		cow_queue_add(&t->shadowed, g); /* behind those that had no turn */
 	pthread_mutex_unlock(&t->structure);
+}
+
+void cow_tree_sweep(struct cow_tree *t)
+{
+	int64_t before = now_ms() - REST_MS;
+
+	if (waiting(&t->resting))
+		while (free_resting(t, before, cow_mount_expire))
+			;
+	if (waiting(&t->shadowed))
+		free_shadowed(t);
+}
+
+bool cow_retire_hurry(struct cow_tree *t)
+{
+	int64_t before = now_ms();
+	bool any = waiting(&t->retired) || waiting(&t->resting);
+
+	cow_tree_reap(t);
+	while (free_resting(t, before, cow_mount_detach))
+		;
+	return any;
 }

@@ -8,7 +8,7 @@
 
 #include "../lib/fd.h"
 
-static int open_journal(struct cow_tree *t, struct cow_error **err)
+static int open_branch(struct cow_tree *t, struct cow_error **err)
 {
 	cleanup_close int dir = -1;
 	char name[16];
@@ -17,6 +17,9 @@ static int open_journal(struct cow_tree *t, struct cow_error **err)
 	dir = openat(t->branch->dirfd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return cow_error_set(err, errno, "branch %s: %s", t->branch->name, name);
+	t->host_shadow = openat(dir, "shadow", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (t->host_shadow < 0)
+		return cow_error_set(err, errno, "branch %s: %s/shadow", t->branch->name, name);
 	t->journal = cow_journal_open(dir, err);
 	return t->journal < 0 ? -1 : 0;
 }
@@ -37,16 +40,20 @@ struct cow_tree *cow_tree_new(const struct cow_branch *branch, size_t index, con
 	t->lower = fds->lower;
 	t->container_ns = container_ns;
 	t->host_ns = host_ns;
-	t->journal = -1;
+	t->host_shadow = t->journal = -1;
+	t->upper_by_handle = t->shadow_by_handle = -1;
 	t->upper_mount = cow_mount_id(t->upper);
 	t->lower_mount = cow_mount_id(t->lower);
 	pthread_mutex_init(&t->structure, NULL);
 	pthread_mutex_init(&t->table_lock, NULL);
-	pthread_cond_init(&t->copied, NULL);
+	pthread_mutex_init(&t->journal_lock, NULL);
+	pthread_cond_init(&t->claims_changed, NULL);
 	if (t->upper_mount == 0 || t->lower_mount == 0)
 		cow_error_set(err, 0, "statx gives no mount id: Linux 5.8 or later is needed");
-	else if (open_journal(t, err) == 0)
+	else if (open_branch(t, err) == 0) {
+		cow_handles_probe(t);
 		return t;
+	}
 	cow_tree_free(t);
 	return NULL;
 }
@@ -55,14 +62,18 @@ void cow_tree_free(struct cow_tree *t)
 {
 	if (t == NULL)
 		return;
-	cow_copies_free(t);
 	cow_table_free(t);
+	cow_real_free(t);
 	cow_close_fd(&t->upper);
 	cow_close_fd(&t->shadow);
 	cow_close_fd(&t->stage);
 	cow_close_fd(&t->lower);
+	cow_close_fd(&t->host_shadow);
+	cow_close_fd(&t->upper_by_handle);
+	cow_close_fd(&t->shadow_by_handle);
 	cow_close_fd(&t->journal);
-	pthread_cond_destroy(&t->copied);
+	pthread_cond_destroy(&t->claims_changed);
+	pthread_mutex_destroy(&t->journal_lock);
 	pthread_mutex_destroy(&t->table_lock);
 	pthread_mutex_destroy(&t->structure);
 	free(t);

@@ -14,8 +14,11 @@
  * on mounts (open_tree, move_mount, umount2) in the container's: cow_tree_enter() and cow_tree_leave() switch the
  * calling thread, which must not share its fs_struct (unshare(CLONE_FS), see setns(2)).
  *
- * Threads: every function may be called from any worker. `structure` is held while names and mounts change together;
- * `table_lock` guards the tables and is never held over a system call.
+ * Threads: every function may be called from any worker. Long work (the entries of a split, the content of a copy) is
+ * done in the stage without a lock, under a *claim* on the graft, so that nobody does it twice. `structure` is held for
+ * the short time in which names and mounts change together, and guards the memory of grafts. `table_lock` guards the
+ * tables and the states of grafts and is never held over a system call. Order: claim, structure, journal_lock,
+ * table_lock.
  */
 #pragma once
 
@@ -36,9 +39,9 @@ struct cow_lower_id {
 
 enum cow_graft_state {
 	COW_GRAFT_ATTACHED, /* covers its placeholder in the upper */
-	COW_GRAFT_PENDING,  /* taken away, still on the placeholder in the stage */
+	COW_GRAFT_PENDING,  /* taken away, still on the placeholder in the stage: in use or not, nobody has asked yet */
+	COW_GRAFT_RESTING,  /* the same, idle: unmounted some time later */
 	COW_GRAFT_SHADOWED, /* in use, kept under the shadow */
-	COW_GRAFT_GONE,     /* unmounted; only its memory is left */
 };
 
 struct cow_graft {
@@ -48,17 +51,15 @@ struct cow_graft {
 		       only */
 	bool directory;
 	enum cow_graft_state state;
-	char *where; /* PENDING: name in the stage; SHADOWED: path below the shadow */
-	char *place; /* path below the workdir when it was retired */
+	struct file_handle *placeholder; /* finds it wherever it was renamed to; NULL: no handles here */
+	char *where;                     /* PENDING, RESTING: name in the stage; SHADOWED: path below the shadow */
+	char *place;                     /* path below the workdir when it was retired */
+	int64_t since;                   /* RESTING: monotonic milliseconds */
 	struct cow_graft *next_by_mount, *next_by_lower, *next_retired;
 };
 
-/* The upper directory that a lower directory became. */
-struct cow_split {
-	struct cow_lower_id lower;
-	char *path;
-	int upper; /* O_PATH, through the upper's mount; its link count tells whether it still exists */
-	struct cow_split *next;
+struct cow_graft_queue {
+	struct cow_graft *first, *last;
 };
 
 enum { COW_TREE_BUCKETS = 4096 };
@@ -67,24 +68,27 @@ struct cow_tree_stats {
 	uint64_t splits, split_entries, copy_ups, copied_bytes, freed, shadowed;
 };
 
+/* Only what tree.h's functions are documented to give is for users; the rest is the engine's own. */
 struct cow_tree {
 	const struct cow_branch *branch;
 	size_t index;
 	const char *workdir;
 	int upper, shadow, stage, lower; /* through the container's mounts; owned */
 	int container_ns, host_ns;       /* not owned */
+	int host_shadow;                 /* the shadow's directory through the host's mount */
 	int journal;
 	uint64_t upper_mount, lower_mount;
+	bool handles; /* the branch's file system has them, and we may open by them */
+	int upper_by_handle, shadow_by_handle;
 	pthread_mutex_t structure;
+	pthread_mutex_t journal_lock;
 	pthread_mutex_t table_lock;
-	pthread_cond_t copied;
+	pthread_cond_t claims_changed;
 	struct cow_graft *by_mount[COW_TREE_BUCKETS];
 	struct cow_graft *by_lower[COW_TREE_BUCKETS];
-	struct cow_split *splits[COW_TREE_BUCKETS];
-	struct cow_graft *retired;
-	struct cow_graft *gone;
-	struct cow_copying *copying;
-	struct cow_copy *copies[COW_TREE_BUCKETS];
+	struct cow_real *reals[COW_TREE_BUCKETS];
+	struct cow_graft_queue retired, resting, shadowed;
+	struct cow_claim *claims;
 	uint64_t stage_count;
 	struct cow_tree_stats stats;
 };
@@ -127,8 +131,8 @@ typedef int (*cow_copy_check)(int staged, void *data);
 int cow_tree_copy_up(struct cow_tree *t, int parent, const char *name, bool truncate, cow_copy_check check, void *data);
 
 /*
- * What the lower file behind `fd` (GRAFT or STALE) is in the branch now, copied up. O_PATH descriptor, or -1 with errno; ENOENT: its
- * name is gone or another file's.
+ * What the lower file behind `fd` (GRAFT or STALE) is in the branch now, copied up. O_PATH descriptor, or -1 with
+ * errno; ENOENT: its name is gone or another file's.
  */
 int cow_tree_real_file(struct cow_tree *t, int fd, cow_copy_check check, void *data);
 
@@ -142,3 +146,8 @@ int cow_tree_rename(struct cow_tree *t, int from, const char *old, int to, const
 
 /* Retires the grafts that were taken away since the last time; the caller holds no descriptor in them any more. */
 void cow_tree_reap(struct cow_tree *t);
+/*
+ * Frees retired grafts that nobody uses (any more). To be called about once a second by a thread that may switch
+ * namespaces; costs nothing when there is nothing to free.
+ */
+void cow_tree_sweep(struct cow_tree *t);

@@ -1,0 +1,130 @@
+/*
+ * What lower objects became: the directory that a lower directory was split to, the copy of a lower file. Processes
+ * keep descriptors on the lower ones, and these must find the others, however they were renamed since.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "../lib/fd.h"
+
+struct cow_real {
+	struct cow_lower_id lower;
+	uint64_t mount; /* of the graft that it took the place of: tells the names of a hard-linked lower file apart */
+	struct cow_ident upper;
+	struct file_handle *handle;
+	int fd; /* where there are no handles: O_PATH, or -1 */
+	struct cow_real *next;
+};
+
+static struct cow_real **bucket(struct cow_tree *t, const struct stat *lower)
+{
+	return &t->reals[((uint64_t)lower->st_ino * 2654435761u + (uint64_t)lower->st_dev) % COW_TREE_BUCKETS];
+}
+
+/* Without handles: a descriptor for a directory, as long as there are many left. Then only its name is known. */
+static int keep(const struct stat *lower, int upper)
+{
+	struct rlimit limit;
+	int fd;
+
+	if (!S_ISDIR(lower->st_mode) || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return -1;
+	fd = fcntl(upper, F_DUPFD_CLOEXEC, 64);
+	if (fd >= 0 && limit.rlim_cur != RLIM_INFINITY && (rlim_t)fd > limit.rlim_cur / 2)
+		cow_close_fd(&fd);
+	return fd;
+}
+
+void cow_real_add(struct cow_tree *t, const struct stat *lower, uint64_t mount, int upper)
+{
+	struct cow_real *r = calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		abort();
+	r->lower.dev = lower->st_dev;
+	r->lower.ino = lower->st_ino;
+	r->mount = mount;
+	(void)cow_ident_of(upper, &r->upper);
+	r->handle = t->handles ? cow_handle_of(upper) : NULL;
+	r->fd = r->handle == NULL ? keep(lower, upper) : -1;
+	pthread_mutex_lock(&t->table_lock);
+	r->next = *bucket(t, lower);
+	*bucket(t, lower) = r;
+	pthread_mutex_unlock(&t->table_lock);
+}
+
+static bool matches(const struct cow_real *r, const struct stat *lower)
+{
+	return r->lower.ino == lower->st_ino && r->lower.dev == lower->st_dev;
+}
+
+/* The newest, unless one of them is exactly the graft's. */
+static const struct cow_real *find(struct cow_tree *t, const struct stat *lower, uint64_t mount)
+{
+	const struct cow_real *best = NULL;
+
+	for (const struct cow_real *r = *bucket(t, lower); r != NULL; r = r->next)
+		if (matches(r, lower) && (best == NULL || r->mount == mount))
+			best = r;
+	return best;
+}
+
+int cow_real_open(struct cow_tree *t, const struct stat *lower, uint64_t mount)
+{
+	cleanup_free struct file_handle *handle = NULL;
+	cleanup_close int fd = -1;
+	const struct cow_real *r;
+	struct stat st;
+
+	pthread_mutex_lock(&t->table_lock);
+	r = find(t, lower, mount);
+	if (r != NULL && r->handle != NULL)
+		handle = cow_handle_copy(r->handle);
+	else if (r != NULL && r->fd >= 0)
+		fd = fcntl(r->fd, F_DUPFD_CLOEXEC, 3);
+	pthread_mutex_unlock(&t->table_lock);
+	if (handle != NULL)
+		fd = cow_handle_open(t->upper_by_handle, handle);
+	else if (fd < 0)
+		errno = ENOENT;
+	if (fd < 0 || fstat(fd, &st) != 0)
+		return -1;
+	if (st.st_nlink == 0) {
+		errno = ENOENT;
+		return -1;
+	}
+	return cow_steal_fd(&fd);
+}
+
+bool cow_real_is(struct cow_tree *t, const struct stat *lower, int upper)
+{
+	struct cow_ident ident;
+	const struct cow_real *r;
+
+	if (cow_ident_of(upper, &ident) != 0)
+		return false;
+	pthread_mutex_lock(&t->table_lock);
+	for (r = *bucket(t, lower); r != NULL; r = r->next)
+		if (matches(r, lower) && cow_ident_equal(&r->upper, &ident))
+			break;
+	pthread_mutex_unlock(&t->table_lock);
+	return r != NULL;
+}
+
+void cow_real_free(struct cow_tree *t)
+{
+	for (size_t i = 0; i < COW_TREE_BUCKETS; i++)
+		while (t->reals[i] != NULL) {
+			struct cow_real *r = t->reals[i];
+
+			t->reals[i] = r->next;
+			cow_close_fd(&r->fd);
+			free(r->handle);
+			free(r);
+		}
+}
