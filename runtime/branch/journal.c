@@ -181,6 +181,11 @@ static const char *text_at(const char **p, const char *end)
 	return s;
 }
 
+static int compare_entries(const void *a, const void *b)
+{
+	return strcmp(((const struct cow_journal_entry *)a)->name, ((const struct cow_journal_entry *)b)->name);
+}
+
 static struct cow_journal_split *parse_split(const char *p, const char *end)
 {
 	struct split_head head;
@@ -212,8 +217,10 @@ static struct cow_journal_split *parse_split(const char *p, const char *end)
 			break;
 		s->nentries++;
 	}
-	if (s->lower != NULL && s->nentries == head.nentries)
+	if (s->lower != NULL && s->nentries == head.nentries) {
+		qsort(s->entries, s->nentries, sizeof(*s->entries), compare_entries);
 		return s;
+	}
 	free(s->entries);
 	free(s);
 	return NULL;
@@ -391,10 +398,14 @@ const struct cow_journal_split *cow_journal_split_at(const struct cow_journal *j
 	return i < j->nsplits ? j->splits[i] : NULL;
 }
 
+const struct cow_journal_copy *cow_journal_copy_at(const struct cow_journal *j, size_t i)
+{
+	return i < j->ncopies ? j->copies[i] : NULL;
+}
+
 const struct cow_journal_entry *cow_journal_entry_named(const struct cow_journal_split *split, const char *name)
 {
-	for (size_t i = 0; i < split->nentries; i++)
-		if (strcmp(split->entries[i].name, name) == 0)
-			return &split->entries[i];
-	return NULL;
+	const struct cow_journal_entry wanted = {.name = name};
+
+	return bsearch(&wanted, split->entries, split->nentries, sizeof(wanted), compare_entries);
 }

@@ -43,7 +43,7 @@ struct cow_journal_split {
 	struct cow_lower_stamp stamp;
 	int64_t when_sec;
 	size_t nentries;
-	struct cow_journal_entry *entries;
+	struct cow_journal_entry *entries; /* once loaded, sorted bytewise by name */
 };
 
 /* "The upper file `upper` began as a copy of lower file `lower`." */
@@ -70,6 +70,7 @@ struct cow_journal *cow_journal_load(int dirfd, struct cow_error **err);
 void cow_journal_free(struct cow_journal *j);
 const struct cow_journal_split *cow_journal_find_split(const struct cow_journal *j, const struct cow_ident *upper);
 const struct cow_journal_copy *cow_journal_find_copy(const struct cow_journal *j, const struct cow_ident *upper);
-/* All splits, in order of writing; NULL at the end. */
+/* All splits, all copies, in order of writing; NULL at the end. */
 const struct cow_journal_split *cow_journal_split_at(const struct cow_journal *j, size_t i);
+const struct cow_journal_copy *cow_journal_copy_at(const struct cow_journal *j, size_t i);
 const struct cow_journal_entry *cow_journal_entry_named(const struct cow_journal_split *split, const char *name);

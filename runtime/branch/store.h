@@ -44,8 +44,8 @@ void cow_branch_cleanup(struct cow_branch **b);
 #define cleanup_branch __attribute__((cleanup(cow_branch_cleanup)))
 
 /*
- * Exclusive lock without waiting: error "branch NAME is in use" if someone (an agent, commit or discard) has it, or while
- * the container that the branch was given to still lives, whatever became of its agent.
+ * Exclusive lock without waiting: error "branch NAME is in use" if someone (an agent, commit or discard) has it, or
+ * while the container that the branch was given to still lives, whatever became of its agent.
  */
 int cow_branch_lock(struct cow_branch *b, struct cow_error **err);
 /* The first process of the container that has the branch mounted, kept in branches/NAME/container; 0: none any more. */

@@ -19,7 +19,8 @@ static const struct subcommand {
 } subcommands[] = {
 	{"ls", cow_branch_ls_main, "[--json]", "lists the branches"},
 	{"show", cow_branch_show_main, "[--json] NAME", "shows what a branch is of, and whether it is in use"},
-	{"diff", NULL, "NAME", "shows what a branch changes"},
+	{"diff", cow_branch_diff_main, "[--name-status [-z] | --stat | --json] [--color=auto|always|never] NAME",
+	 "shows what a branch changes"},
 	{"commit", NULL, "NAME", "makes the changes of a branch in the real directory"},
 	{"discard", cow_branch_discard_main, "NAME...", "throws branches away"},
 	{"export", NULL, "NAME", "writes a branch as a layer"},

@@ -1,0 +1,224 @@
+#include "origin.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "../lib/fd.h"
+
+/* Mount points and the directories above them, by path: what the value points to tells which. */
+struct mounts {
+	struct cow_dict paths;
+};
+static char is_mount, is_above;
+
+static void find_mounts(struct mounts *m, char *const *list)
+{
+	for (; list != NULL && *list != NULL; list++) {
+		cleanup_free char *path = strdup(*list);
+		char *slash;
+
+		if (path == NULL)
+			abort();
+		cow_dict_put(&m->paths, path, &is_mount);
+		while ((slash = strrchr(path, '/')) != NULL) {
+			*slash = '\0';
+			if (cow_dict_get(&m->paths, path) == NULL)
+				cow_dict_put(&m->paths, path, &is_above);
+		}
+	}
+}
+
+/* The path in the lower that an entry has if nothing moved; NULL below a directory that the branch made. */
+static char *place_in_lower(const struct cow_node *n)
+{
+	if (n->parent == NULL || n->parent->origin == NULL)
+		return NULL;
+	return cow_name_join(n->parent->origin, n->name);
+}
+
+static void set_origin(struct cow_origins *o, struct cow_node *n, const char *path)
+{
+	n->origin = strdup(path);
+	if (n->origin == NULL)
+		abort();
+	cow_dict_put(&o->present, path, n);
+}
+
+/* --- first pass: what the entries say themselves ------------------------------------------------------------------ */
+
+static void read_records(struct cow_origins *o, struct cow_node *n)
+{
+	if (n->mark != NULL) {
+		if (cow_dict_get(&o->present, n->mark) == NULL)
+			set_origin(o, n, n->mark);
+	} else if (S_ISDIR(n->mode)) {
+		n->split = cow_journal_find_split(o->journal, &n->ident);
+		if (n->parent == NULL)
+			set_origin(o, n, "");
+		else if (n->split != NULL && cow_dict_get(&o->present, n->split->lower) == NULL)
+			set_origin(o, n, n->split->lower);
+		else
+			n->split = NULL;
+	} else {
+		/* A file may have several names by now: the one that is where the original was has the right to it. */
+		n->copy = cow_journal_find_copy(o->journal, &n->ident);
+		if (n->copy != NULL && cow_dict_get(&o->present, n->copy->lower) == NULL)
+			cow_dict_put(&o->present, n->copy->lower, n);
+	}
+}
+
+static void first_pass(struct cow_origins *o, struct cow_node *root, const struct mounts *mounts)
+{
+	for (struct cow_node *n = root; n != NULL; n = cow_node_next(n, !n->mountpoint)) {
+		if (mounts->paths.count > 0 && n->parent != NULL) {
+			cleanup_free char *path = cow_node_path(n);
+			const char *what = cow_dict_get(&mounts->paths, path);
+
+			n->mountpoint = what == &is_mount;
+			n->scaffold = what == &is_above && S_ISDIR(n->mode);
+		}
+		if (!n->mountpoint)
+			read_records(o, n);
+	}
+}
+
+/* --- second pass, from the top down: where they are, and directories that were made again --------------------------
+ */
+
+static void settle(struct cow_origins *o, struct cow_node *n, const struct mounts *mounts)
+{
+	cleanup_free char *place = place_in_lower(n);
+
+	if (n->parent == NULL)
+		return;
+	if (n->parent->split != NULL)
+		n->base = cow_journal_entry_named(n->parent->split, n->name);
+	if (place == NULL) {
+		n->moved = n->origin != NULL;
+		return;
+	}
+	/* The parent may have been renamed with the mount point in it. */
+	if (n->mountpoint || cow_dict_get(&mounts->paths, place) == &is_mount) {
+		n->mountpoint = true;
+		free(n->origin);
+		set_origin(o, n, place);
+		return;
+	}
+	if (n->copy != NULL && strcmp(n->copy->lower, place) == 0)
+		cow_dict_put(&o->present, place, n);
+	if (n->origin != NULL) {
+		n->moved = strcmp(n->origin, place) != 0;
+	} else if (S_ISDIR(n->mode) && n->mark == NULL && n->base != NULL && S_ISDIR(n->base->stamp.mode) &&
+		   cow_dict_get(&o->present, place) == NULL) {
+		set_origin(o, n, place);
+		n->split = cow_dict_get(&o->splits, place);
+	}
+}
+
+static void second_pass(struct cow_origins *o, struct cow_node *root, const struct mounts *mounts)
+{
+	for (struct cow_node *n = root; n != NULL; n = cow_node_next(n, !n->mountpoint))
+		settle(o, n, mounts);
+}
+
+/* --- third pass: files, now that it is known where the copies are --------------------------------------------------
+ */
+
+static void settle_file(struct cow_origins *o, struct cow_node *n)
+{
+	cleanup_free char *place = place_in_lower(n);
+
+	if (n->copy != NULL && cow_dict_get(&o->present, n->copy->lower) == n) {
+		set_origin(o, n, n->copy->lower);
+		n->moved = place == NULL || strcmp(place, n->origin) != 0;
+		return;
+	}
+	n->copy = NULL;
+	if (place != NULL && n->base != NULL && !S_ISDIR(n->base->stamp.mode) &&
+	    cow_dict_get(&o->present, place) == NULL)
+		set_origin(o, n, place);
+}
+
+static void third_pass(struct cow_origins *o, struct cow_node *root)
+{
+	for (struct cow_node *n = root; n != NULL; n = cow_node_next(n, !n->mountpoint)) {
+		if (n->mountpoint)
+			continue;
+		if (!S_ISDIR(n->mode) && n->mark == NULL)
+			settle_file(o, n);
+		if (n->scaffold && n->origin != NULL)
+			n->scaffold = false;
+	}
+	/* What holds anything but mount points was made, or kept, for that. */
+	for (struct cow_node *n = root; n != NULL; n = cow_node_next(n, !n->mountpoint))
+		if (!n->mountpoint && !n->scaffold)
+			for (struct cow_node *p = n->parent; p != NULL && p->scaffold; p = p->parent)
+				p->scaffold = false;
+}
+
+/* -------------------------------------------------------------------------------------------------------------------
+ */
+
+static struct cow_journal *load(const struct cow_branch *b, size_t tree, struct cow_error **err)
+{
+	cleanup_close int dir = -1;
+	char name[32];
+
+	snprintf(name, sizeof(name), "trees/%zu", tree);
+	dir = openat(b->dirfd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0) {
+		cow_error_set(err, errno, "branch %s: %s", b->name, name);
+		return NULL;
+	}
+	return cow_journal_load(dir, err);
+}
+
+int cow_origins_find(struct cow_origins *o, struct cow_node *root, const struct cow_branch *b, size_t tree,
+		     struct cow_error **err)
+{
+	struct mounts mounts = {0};
+	const struct cow_journal_split *split;
+
+	memset(o, 0, sizeof(*o));
+	/* After the upper was read: what is in it was recorded before it was revealed. */
+	o->journal = load(b, tree, err);
+	if (o->journal == NULL)
+		return -1;
+	for (size_t i = 0; (split = cow_journal_split_at(o->journal, i)) != NULL; i++)
+		cow_dict_put(&o->splits, split->lower, (void *)split);
+	find_mounts(&mounts, b->trees[tree].mountpoints);
+	first_pass(o, root, &mounts);
+	second_pass(o, root, &mounts);
+	third_pass(o, root);
+	cow_dict_clear(&mounts.paths);
+	return 0;
+}
+
+void cow_origins_clear(struct cow_origins *o)
+{
+	cow_journal_free(o->journal);
+	cow_dict_clear(&o->present);
+	cow_dict_clear(&o->splits);
+	memset(o, 0, sizeof(*o));
+}
+
+const struct cow_lower_stamp *cow_origins_stamp(const struct cow_origins *o, const char *path)
+{
+	size_t length = cow_name_parent(path);
+	cleanup_free char *parent = strndup(path, length);
+	const struct cow_journal_split *split = parent != NULL ? cow_dict_get(&o->splits, parent) : NULL;
+	const struct cow_journal_entry *entry;
+
+	if (*path == '\0') {
+		split = cow_dict_get(&o->splits, path);
+		return split != NULL ? &split->stamp : NULL;
+	}
+	if (split == NULL)
+		return NULL;
+	entry = cow_journal_entry_named(split, path + (length > 0 ? length + 1 : 0));
+	return entry != NULL ? &entry->stamp : NULL;
+}

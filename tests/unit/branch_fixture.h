@@ -1,0 +1,176 @@
+/* A lower and a branch of it in a scratch directory, with what the engine would leave in the branch made by hand. */
+#pragma once
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../../runtime/branch/journal.h"
+#include "../../runtime/branch/store.h"
+#include "../../runtime/lib/copy.h"
+#include "../../runtime/lib/fd.h"
+#include "tap.h"
+
+struct fixture {
+	char dir[64], store[96], lower[96];
+	struct cow_branch *branch;
+	int lowerfd, upperfd, journal;
+};
+
+/* A step that prepares a test and fails leaves nothing to test. */
+#define must(condition)                                                                                                \
+	do {                                                                                                           \
+		if (!(condition)) {                                                                                    \
+			printf("Bail out! %s:%d: %s: %s\n", __FILE__, __LINE__, #condition, strerror(errno));          \
+			exit(1);                                                                                       \
+		}                                                                                                      \
+	} while (0)
+
+static inline void shell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static inline void shell(const char *fmt, ...)
+{
+	cleanup_free char *command = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	must(vasprintf(&command, fmt, ap) >= 0);
+	va_end(ap);
+	fflush(stdout);
+	must(system(command) == 0); // NOLINT(cert-env33-c)
+}
+
+/* Fills a directory by a shell script that runs in it. */
+static inline void in(const char *dir, const char *script)
+{
+	shell("cd '%s' && { %s\n}", dir, script);
+}
+
+static inline void fixture_open(struct fixture *f, const char *lower_script)
+{
+	struct cow_branch_tree tree = {.workdir = (char *)"/work", .lower = f->lower};
+	cleanup_error struct cow_error *err = NULL;
+	cleanup_close int trees = -1;
+	bool made;
+
+	memset(f, 0, sizeof(*f));
+	strcpy(f->dir, "/tmp/cowrun-unit-XXXXXX");
+	must(mkdtemp(f->dir) != NULL);
+	snprintf(f->store, sizeof(f->store), "%s/store", f->dir);
+	snprintf(f->lower, sizeof(f->lower), "%s/lower", f->dir);
+	must(mkdir(f->lower, 0755) == 0);
+	in(f->lower, lower_script);
+	f->branch = cow_branch_create(f->store, "b", "container", &tree, 1, &made, &err);
+	must(f->branch != NULL && made);
+	f->lowerfd = open(f->lower, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	f->upperfd = cow_branch_open(f->branch, 0, "upper", NULL);
+	trees = openat(f->branch->dirfd, "trees/0", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	f->journal = cow_journal_open(trees, NULL);
+	must(f->lowerfd >= 0 && f->upperfd >= 0 && f->journal >= 0);
+}
+
+static inline void fixture_close(struct fixture *f)
+{
+	cow_branch_free(f->branch);
+	cow_close_fd(&f->lowerfd);
+	cow_close_fd(&f->upperfd);
+	cow_close_fd(&f->journal);
+	shell("rm -rf '%s'", f->dir);
+}
+
+/* What runtime/graft/split.c makes of one lower entry. */
+static inline void placeholder(struct fixture *f, int upper, int lower, const char *dir, struct cow_journal_entry *e)
+{
+	cleanup_free char *path = NULL;
+	char target[PATH_MAX] = "";
+	struct stat st;
+	cleanup_close int fd = -1;
+
+	must(fstatat(lower, e->name, &st, AT_SYMLINK_NOFOLLOW) == 0);
+	must(asprintf(&path, "%s%s%s", dir, *dir ? "/" : "", e->name) > 0);
+	cow_lower_stamp_of(&e->stamp, &st);
+	if (S_ISLNK(st.st_mode)) {
+		struct timespec times[2] = {st.st_atim, st.st_mtim};
+
+		must(readlinkat(lower, e->name, target, sizeof(target) - 1) > 0);
+		must(symlinkat(target, upper, e->name) == 0);
+		must(fchownat(upper, e->name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) == 0);
+		must(utimensat(upper, e->name, times, AT_SYMLINK_NOFOLLOW) == 0);
+		return;
+	}
+	if (S_ISDIR(st.st_mode)) {
+		must(mkdirat(upper, e->name, 0700) == 0);
+		fd = openat(upper, e->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	} else {
+		fd = openat(upper, e->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	}
+	must(fd >= 0 && cow_mark_set(f->branch, fd, path) == 0);
+	must(fchown(fd, st.st_uid, st.st_gid) == 0 && fchmod(fd, st.st_mode & 07777) == 0);
+}
+
+/* Splits the placeholder of lower directory `path` that is at `place` of the upper ("" for the root). */
+static inline void split(struct fixture *f, const char *place, const char *path)
+{
+	struct cow_journal_entry entries[256];
+	struct cow_journal_split rec = {.lower = path, .entries = entries};
+	cleanup_close int lower = openat(f->lowerfd, *path ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_close int upper = -1;
+	DIR *dir;
+	struct dirent *de;
+	struct stat st;
+
+	must(lower >= 0 && fstat(lower, &st) == 0);
+	if (*place != '\0')
+		must(unlinkat(f->upperfd, place, AT_REMOVEDIR) == 0 && mkdirat(f->upperfd, place, 0700) == 0);
+	upper = openat(f->upperfd, *place ? place : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	must(upper >= 0);
+	dir = fdopendir(dup(lower));
+	must(dir != NULL);
+	while ((de = readdir(dir)) != NULL) {
+		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
+			continue;
+		must(rec.nentries < 256);
+		entries[rec.nentries].name = strdup(de->d_name);
+		placeholder(f, upper, lower, path, &entries[rec.nentries++]);
+	}
+	closedir(dir);
+	must(cow_copy_attributes(lower, upper, &st) == 0 && cow_copy_times(upper, &st) == 0);
+	must(cow_ident_of(upper, &rec.upper) == 0);
+	cow_lower_stamp_of(&rec.stamp, &st);
+	must(cow_journal_add_split(f->journal, &rec) == 0);
+	for (size_t i = 0; i < rec.nentries; i++)
+		free((char *)entries[i].name);
+}
+
+/* Copies the placeholder of lower file `path` that is at `place` up. */
+static inline void copy_up(struct fixture *f, const char *place, const char *path)
+{
+	struct cow_journal_copy rec = {.lower = path};
+	cleanup_close int from = openat(f->lowerfd, path, O_RDONLY | O_CLOEXEC);
+	cleanup_close int to = -1;
+	uint64_t copied = 0;
+	struct stat st;
+
+	must(unlinkat(f->upperfd, place, 0) == 0);
+	to = openat(f->upperfd, place, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	must(from >= 0 && to >= 0 && fstat(from, &st) == 0);
+	must(cow_copy_content(from, to, st.st_size, &copied) == 0 && cow_copy_attributes(from, to, &st) == 0);
+	must(cow_copy_times(to, &st) == 0 && cow_ident_of(to, &rec.upper) == 0);
+	cow_lower_stamp_of(&rec.stamp, &st);
+	must(cow_journal_add_copy(f->journal, &rec) == 0);
+}
+
+/* A script in the upper, as a container would run it: placeholders are there to be moved and deleted. */
+static inline void in_upper(struct fixture *f, const char *script)
+{
+	cleanup_free char *path = cow_branch_path(f->store, "b", 0, "upper");
+
+	in(path, script);
+}
