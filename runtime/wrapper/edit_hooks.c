@@ -50,15 +50,13 @@ static struct cow_json *make_hook(const struct cow_spec_plan *plan)
 
 int cow_edit_hooks(struct cow_json *spec, const struct cow_spec_plan *plan, struct cow_error **err)
 {
-	struct cow_json *hooks = cow_json_need_object(spec, "hooks"), *prestart;
+	struct cow_json *hooks = cow_json_need_object(spec, "hooks");
+	struct cow_json *prestart = hooks != NULL ? cow_json_need_array(hooks, "prestart") : NULL;
 
-	if (hooks == NULL)
-		return cow_error_set(err, 0, "config.json: \"hooks\" is no object");
-	prestart = cow_json_need_array(hooks, "prestart");
-	if (prestart == NULL)
-		return cow_error_set(err, 0, "config.json: hooks.prestart is no array");
+	if (prestart == NULL) /* cow_spec_check was not asked */
+		return cow_error_set(err, 0, "config.json: \"hooks\" or hooks.prestart is malformed");
 	remove_ours(hooks);
-	/* After the engine's own hooks: what they mount below a workdir is then there to be seen. */
+	/* After the bundle's own: whatever they do at a workdir must be done before the branch is put there. */
 	cow_json_append(prestart, make_hook(plan));
 	return 0;
 }

@@ -114,7 +114,7 @@ static int read_mount(struct cow_mount *m, const struct cow_json *json, size_t i
 	m->edited = lower != NULL && is_upper(m->source);
 	if (m->edited)
 		m->source = lower;
-	m->init = cow_json_bool(cow_json_get(json, "cowrunInit"), false);
+	m->init = cow_json_bool(cow_json_get(json, "cowrunInit"), false) && cow_mounts_is_init_place(m->destination);
 	if (cow_json_count(cow_json_get(json, "uidMappings")) > 0 ||
 	    cow_json_count(cow_json_get(json, "gidMappings")) > 0)
 		m->idmapped = true;

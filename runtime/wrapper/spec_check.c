@@ -63,13 +63,25 @@ static int check_paths(const struct cow_json *spec, const struct cow_request *re
 	return 0;
 }
 
+static int check_hooks(const struct cow_json *spec, struct cow_error **err)
+{
+	const struct cow_json *hooks = cow_json_get(spec, "hooks"), *prestart = cow_json_get(hooks, "prestart");
+
+	if (cow_json_type_of(hooks) != COW_JSON_NULL && cow_json_type_of(hooks) != COW_JSON_OBJECT)
+		return cow_error_set(err, 0, "config.json: \"hooks\" is no object");
+	if (cow_json_type_of(prestart) != COW_JSON_NULL && cow_json_type_of(prestart) != COW_JSON_ARRAY)
+		return cow_error_set(err, 0, "config.json: hooks.prestart is no array");
+	return 0;
+}
+
 int cow_spec_check(const struct cow_json *spec, const struct cow_request *request, const struct cow_mounts *mounts,
 		   struct cow_error **err)
 {
 	cleanup_free char *place = cow_mounts_init_place(mounts, request->workdirs, request->nworkdirs, err);
 	cleanup_json struct cow_json *args = cow_json_copy(cow_json_path(spec, "process.args"));
 
-	if (place == NULL || check_namespace(spec, err) != 0 || check_paths(spec, request, err) != 0)
+	if (place == NULL || check_namespace(spec, err) != 0 || check_paths(spec, request, err) != 0 ||
+	    check_hooks(spec, err) != 0)
 		return -1;
 	return cow_spec_prefix(args, place, -1, false, NULL, err);
 }

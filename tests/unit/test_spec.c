@@ -133,6 +133,8 @@ static void test_surroundings(void)
 	with("", "process", "null", "process.args", "no process");
 	with("", "root", "{'path':'none'}", "@/bundle/none", "no root file system");
 	with("", "root", "{}", "root.path", "no path of one");
+	with("", "hooks", "[]", "hooks", "hooks that are an array");
+	with("", "hooks", "{'prestart':{}}", "hooks.prestart", "prestart hooks that are an object");
 	with("", "annotations", "{'io.kubernetes.cri.container-type':'container'}", NULL, "a pod");
 	refuses(WORK, "tmpfs", "no place for init");
 
