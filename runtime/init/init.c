@@ -1,3 +1,4 @@
+#include "inherited.h"
 #include "protocol.h"
 
 #include <errno.h>
@@ -20,11 +21,12 @@
  * cowrun-init [--listener-fd N] [--landlock] [--cwd DIR] -- ARGV…
  *
  * The first program of every process that the delegate starts in the container. It puts itself under the filter and
- * Landlock and becomes the user's command. It runs inside a foreign image: static, without stdio or heap, and it opens
+ * Landlock and becomes the user's command. It runs inside a foreign image: static, without stdio or heap, and it reads
  * no file.
  *
  * Order matters:
  *   1. not dumpable, so that no other process in the container can take the descriptors it holds (exec undoes it);
+ *      Then directories of the host that somebody forgot to close are closed (inherited.c);
  *   2. no_new_privs, without which neither a filter nor Landlock may be installed;
  *   3. the filter (protocol.h). From then on every call of the table waits for the agent, which does not serve this
  *      listener before it got it: nothing but read, write, sendmsg and close until the agent's 'k';
@@ -302,6 +304,7 @@ int main(int argc, char **argv)
 		fail(0, "no command");
 	struct options o = parse(argv);
 
+	cow_close_foreign_directories();
 	if (o.listener_fd >= 0 && fcntl(o.listener_fd, F_SETFD, FD_CLOEXEC) < 0)
 		fail(errno, "--listener-fd");
 	if ((o.landlock || o.listener_fd >= 0) && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)

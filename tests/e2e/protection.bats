@@ -63,18 +63,19 @@ worked() {
   lower_for_mutations
   start "$ID" /bin/sleep 300
   bash_in "$ID" <<'EOF'
-for dir in /work/m/*a*/; do echo before >"$dir/file"; echo before >"$dir/made"; done
+for dir in /work/m/*a*/ /work/m/chmod/; do echo before >"$dir/file"; echo before >"$dir/made"; done
 sleep 300 </dev/null >/dev/null 2>&1 &
 EOF
   # A process that is there already: exec could not bring one in without an agent.
   shell_script "$ID-dead" <<'EOF'
+echo >/work/waiting
 wait_for /t/sync/dead
 cat /work/README /work/m/chmod/file /work/m/mkdir/full/inner
 mutate /work/m
 EOF
   exec_in "$ID" /bin/bash -eu "/t/scripts/$ID-dead" >"$T/mutations" &
   local waiting=$!
-  eventually exec_in "$ID" /bin/true
+  eventually exec_in "$ID" /bin/test -e /work/waiting
   agents | xargs kill -KILL
   eventually no_agents
   touch "$SHARE/sync/dead"
@@ -83,7 +84,8 @@ EOF
   tail -n 3 "$T/mutations"
   [[ $(head -n 3 "$T/mutations") == $'a lower file\nbefore\ninner' ]]
   [[ $(tail -n 1 "$T/mutations") == scenario-finished ]]
-  not grep ' ok$' "$T/mutations"
+  # ioctl is not trapped: what the branch has already is changed by it as anywhere; the lower has its read-only mounts.
+  not grep ' ok$' <(grep -v '^setflags ' "$T/mutations")
   kill_container "$ID" KILL
   remove "$ID"
   branch diff --name-status "$ID" | grep -qx $'M\tm/chmod/file'
@@ -110,9 +112,13 @@ EOF
   echo secret >"$T/host/file"
   "$BATS_TEST_DIRNAME/listing" "$T/host" >"$T/host.before"
   PRESERVE_FDS=1
-  exec 3<"$T/host"
-  run_container "$ID" /t/bin/leak 3 file >"$T/said"
-  exec 3<&-
+  remember_lower
+  IDS+=("$ID")
+  # In a shell of its own: bats keeps its results in descriptor 3.
+  (
+    exec 3<"$T/host"
+    run_container "$ID" /t/bin/leak 3 file >"$T/said"
+  )
   cat "$T/said"
   remove "$ID"
   diff "$T/host.before" <("$BATS_TEST_DIRNAME/listing" "$T/host")

@@ -96,7 +96,7 @@ stopped() { [[ $(bundle_runtime state "$ID" | jq -r .status) == stopped ]]; }
 # The profile that podman and docker have by default, as an OCI profile.
 default_profile() {
   jq '{defaultAction: "SCMP_ACT_ERRNO", defaultErrnoRet: 38, architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
-    syscalls: [.syscalls[] | select(.action == "SCMP_ACT_ALLOW" and ((.includes // {}) | . == {} or .caps != null))
+    syscalls: [.syscalls[] | select(.action == "SCMP_ACT_ALLOW" and ((.includes // {}) | . == {} or .caps != null or (.arches // [] | index("amd64") != null)))
       | {names, action, args: (.args // [] | map(select(. != null)))} | if .args == [] then del(.args) else . end]}' \
     /usr/share/containers/seccomp.json
 }
@@ -127,7 +127,7 @@ EOF
 }
 
 @test "a bundle with a deny list: what it denies stays denied" {
-  echo '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["symlinkat", "syslog"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95},
+  echo '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["syslog"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95},
     {"names": ["mkdirat", "mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}]}' >"$T/profile"
   with_profile "$T/profile"
   branch discard "$ID"
