@@ -136,53 +136,63 @@ static void kill_agent(pid_t starter, const char *key_dir)
 	}
 }
 
-static int await(int ready, pid_t pid, const char *program, const char *key_dir, struct cow_error **err)
+void cow_agent_abandon(struct cow_agent_start *s)
+{
+	kill_agent(s->pid, s->key_dir);
+	cow_close_fd(&s->ready);
+}
+
+int cow_agent_await(struct cow_agent_start *s, struct cow_error **err)
 {
 	char line[LINE_MAX_SIZE];
 	char how[64];
 
-	if (read_line(ready, line) != 0) {
+	if (read_line(s->ready, line) != 0) {
 		int errnum = errno;
 
-		kill_agent(pid, key_dir);
+		cow_agent_abandon(s);
 		if (errnum == ETIMEDOUT)
-			return cow_error_set(err, 0, "%s did not say in %d seconds that it is ready", program,
+			return cow_error_set(err, 0, "%s did not say in %d seconds that it is ready", s->program,
 					     READY_MILLISECONDS / 1000);
-		return cow_error_set(err, errnum, "reading from %s", program);
+		return cow_error_set(err, errnum, "reading from %s", s->program);
 	}
 	if (strcmp(line, "ok\n") == 0) {
 		/* What was started is the agent's parent, which ends now that the agent is on its own. */
-		waitpid(pid, NULL, 0);
+		waitpid(s->pid, NULL, 0);
+		cow_close_fd(&s->ready);
 		return 0;
 	}
 	if (line[0] == '\0') {
-		describe_end(pid, how);
-		kill_agent(0, key_dir);
-		return cow_error_set(err, 0, "%s could not be started: %s", program, how);
+		describe_end(s->pid, how);
+		s->pid = 0;
+		cow_agent_abandon(s);
+		return cow_error_set(err, 0, "%s could not be started: %s", s->program, how);
 	}
 	line[strcspn(line, "\n")] = '\0';
-	kill_agent(pid, key_dir);
+	cow_agent_abandon(s);
 	return cow_error_set(err, 0, "%s", line);
 }
 
-int cow_agent_start(const char *program, const char *key_dir, const struct cow_signals *signals, struct cow_error **err)
+int cow_agent_start(struct cow_agent_start *s, const char *program, const char *key_dir,
+		    const struct cow_signals *signals, struct cow_error **err)
 {
 	char number[16];
 	char *const argv[] = {"cowrun-agent", "--state", (char *)key_dir, "--ready-fd", number, NULL};
-	cleanup_close int ready = -1;
 	int ends[2];
-	pid_t pid;
 
 	snprintf(number, sizeof(number), "%d", READY_FD);
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return cow_error_set(err, errno, "pipe");
-	ready = ends[0];
-	pid = cow_process_start(
+	*s = (struct cow_agent_start){.program = program, .key_dir = key_dir, .ready = ends[0]};
+	s->pid = cow_process_start(
 		&(struct cow_process){
 			.path = program, .argv = argv, .fd = ends[1], .fd_number = READY_FD, .detached = true},
 		signals, err);
 	close(ends[1]);
-	return pid < 0 ? -1 : await(ready, pid, program, key_dir, err);
+	if (s->pid >= 0)
+		return 0;
+	cow_close_fd(&s->ready);
+	return -1;
 }
 
 /* --- control.sock ------------------------------------------------------------------------------------------------- */

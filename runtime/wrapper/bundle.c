@@ -146,13 +146,13 @@ static int fill(int fd, const struct cow_bundle *b, const char *text, size_t siz
 	return cow_write_all(fd, text, size) == 0 && fsync(fd) == 0 && fstat(fd, st) == 0 ? 0 : -1;
 }
 
-static int put(const struct cow_bundle *b, const char *text, size_t size, struct stat *st, struct cow_error **err)
+static int stage(struct cow_bundle *b, const char *text, size_t size, struct cow_error **err)
 {
 	const char *name;
 	cleanup_close int dir = open_parent(b, &name);
 	cleanup_close int fd = -1;
 	unsigned long long random = 0;
-	char temporary[40];
+	char temporary[sizeof(b->staged)];
 
 	if (dir < 0 || getrandom(&random, sizeof(random), 0) != sizeof(random))
 		return cow_error_set(err, errno, "%s", b->name);
@@ -160,34 +160,60 @@ static int put(const struct cow_bundle *b, const char *text, size_t size, struct
 	fd = openat(dir, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return cow_error_set(err, errno, "cannot write beside %s", b->name);
-	if (fill(fd, b, text, size, st) != 0 || renameat(dir, temporary, dir, name) != 0) {
+	if (fill(fd, b, text, size, &b->written) != 0) {
 		cow_error_set(err, errno, "cannot write %s", b->name);
 		unlinkat(dir, temporary, 0);
 		return -1;
 	}
+	memcpy(b->staged, temporary, sizeof(temporary));
 	return 0;
 }
 
-int cow_bundle_replace(struct cow_bundle *b, const struct cow_json *spec, struct cow_error **err)
+int cow_bundle_stage(struct cow_bundle *b, const struct cow_json *spec, struct cow_error **err)
 {
 	size_t size;
 	cleanup_free char *text = cow_json_print(spec, 0, &size);
 
-	if (put(b, text, size, &b->written, err) != 0)
-		return -1;
+	return stage(b, text, size, err);
+}
+
+int cow_bundle_replace(struct cow_bundle *b, struct cow_error **err)
+{
+	const char *name;
+	cleanup_close int dir = open_parent(b, &name);
+
+	if (dir < 0 || renameat(dir, b->staged, dir, name) != 0)
+		return cow_error_set(err, errno, "cannot write %s", b->name);
+	b->staged[0] = '\0';
 	b->replaced = true;
 	return 0;
+}
+
+static void unstage(struct cow_bundle *b)
+{
+	const char *name;
+	cleanup_close int dir = open_parent(b, &name);
+
+	if (b->staged[0] != '\0' && dir >= 0)
+		unlinkat(dir, b->staged, 0);
+	b->staged[0] = '\0';
 }
 
 int cow_bundle_restore(struct cow_bundle *b, struct cow_error **err)
 {
 	struct stat now;
 
+	unstage(b);
 	if (!b->replaced)
 		return 0;
 	b->replaced = false;
 	if (fstatat(b->dirfd, b->file, &now, 0) != 0 || now.st_dev != b->written.st_dev ||
 	    now.st_ino != b->written.st_ino)
 		return 0;
-	return put(b, b->text, b->size, &now, err);
+	if (stage(b, b->text, b->size, err) != 0 || cow_bundle_replace(b, err) != 0) {
+		unstage(b);
+		return -1;
+	}
+	b->replaced = false;
+	return 0;
 }

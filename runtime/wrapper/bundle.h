@@ -18,8 +18,9 @@ struct cow_bundle {
 	char *text; /* as it was */
 	size_t size;
 	struct stat st;      /* of the original */
-	struct stat written; /* of what cowrun put in its place */
-	bool replaced;
+	char staged[40];     /* name of a new file beside it, or "" */
+	struct stat written; /* of that file, wherever it is */
+	bool replaced;       /* it has the name */
 };
 
 #define COW_BUNDLE_NONE ((struct cow_bundle){.dirfd = -1})
@@ -34,7 +35,11 @@ void cow_bundle_free(struct cow_bundle *b);
 int cow_bundle_may_ask(const struct cow_bundle *b, struct cow_error **err);
 struct cow_json *cow_bundle_parse(const struct cow_bundle *b, struct cow_error **err);
 
-/* Atomically; mode and owner stay. */
-int cow_bundle_replace(struct cow_bundle *b, const struct cow_json *spec, struct cow_error **err);
-/* Puts the original bytes back if the file is still the one that cowrun wrote. */
+/*
+ * Replaces it atomically; mode and owner stay. In two steps: the new file is written and synced, which takes a moment,
+ * and then gets the name.
+ */
+int cow_bundle_stage(struct cow_bundle *b, const struct cow_json *spec, struct cow_error **err);
+int cow_bundle_replace(struct cow_bundle *b, struct cow_error **err);
+/* Puts the original bytes back if the file is still the one that cowrun wrote; removes what was only staged. */
 int cow_bundle_restore(struct cow_bundle *b, struct cow_error **err);

@@ -27,22 +27,31 @@ static int check_command(const struct cow_wrapper *w, struct cow_error **err)
 	return 0;
 }
 
-/* `run` in the foreground has ended: the container with it, unless it was to be kept or the delegate was killed. */
-static int after_run(struct cow_preparation *p, bool signalled, struct cow_error **err)
+/*
+ * `run` in the foreground has ended: the container with it, unless it was to be kept or the delegate was killed. The
+ * status is the command's as well as the delegate's; only the branch tells whether there ever was a container.
+ */
+static int after_run(struct cow_preparation *p, bool leave, struct cow_error **err)
 {
 	cleanup_key struct cow_key k = COW_KEY_NONE;
 	int found;
 
-	if ((signalled || cow_args_flag(&p->w->args, COW_OPTION_KEEP)) && cow_wrapper_exists(p->w, p->id))
+	if (leave && cow_wrapper_exists(p->w, p->id))
 		return 0;
 	found = cow_key_lock(&k, p->key.path, err);
-	return found <= 0 ? found : cow_retire(&k, err);
+	if (found <= 0)
+		return found; /* somebody's delete was faster */
+	if (cow_preparation_used(p))
+		return cow_retire(&k, err);
+	cow_key_close(&k);
+	cow_unprepare(p, false);
+	return 0;
 }
 
 static int run_delegate(struct cow_preparation *p, const struct cow_signals *signals, struct cow_error **err)
 {
 	struct cow_wrapper *w = p->w;
-	bool foreground = w->args.verb == COW_VERB_RUN && !cow_args_flag(&w->args, COW_OPTION_DETACH);
+	bool run = w->args.verb == COW_VERB_RUN;
 	bool signalled = false;
 	int status = cow_wrapper_delegate(w, signals, p->listener, p->listener_number, &signalled, err);
 
@@ -52,11 +61,10 @@ static int run_delegate(struct cow_preparation *p, const struct cow_signals *sig
 		cow_unprepare(p, true);
 		return -1;
 	}
-	/* In the foreground the status is the command's, and only the branch tells whether there ever was one. */
-	if (foreground && (cow_preparation_used(p) || status == 0))
-		return after_run(p, signalled, err) == 0 ? status : -1;
+	if (run && !cow_args_flag(&w->args, COW_OPTION_DETACH))
+		return after_run(p, signalled || cow_args_flag(&w->args, COW_OPTION_KEEP), err) == 0 ? status : -1;
 	if (status != 0 && !(signalled && cow_wrapper_exists(w, p->id)))
-		cow_unprepare(p, true);
+		cow_unprepare(p, !run);
 	return status;
 }
 

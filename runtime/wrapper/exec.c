@@ -155,6 +155,18 @@ static int enter(struct cow_wrapper *w, struct cow_key *k, const struct cow_json
 	return status;
 }
 
+/* An option that is not known may take a value, and hide the container's id. */
+static bool names_container(const struct cow_wrapper *w)
+{
+	for (size_t i = 0; i < w->args.nwords; i++) {
+		cleanup_free char *path = cow_wrapper_key_path(w, w->args.words[i]);
+
+		if (path != NULL && access(path, F_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
 int cow_exec(struct cow_wrapper *w, struct cow_error **err)
 {
 	const char *id = w->args.nwords > 0 ? w->args.words[0] : NULL;
@@ -165,13 +177,13 @@ int cow_exec(struct cow_wrapper *w, struct cow_error **err)
 
 	if (found < 0)
 		return -1;
+	if (w->args.unknown != NULL && names_container(w))
+		return cow_error_set(err, 0, "exec: unknown option %s", w->args.unknown);
 	if (found == 0)
 		return cow_wrapper_pass(w, err);
 	state = cow_key_read(&k, err);
 	if (state == NULL || cow_wrapper_recorded(w, state, err) != 0)
 		return -1;
-	if (w->args.unknown != NULL)
-		return cow_error_set(err, 0, "exec: unknown option %s", w->args.unknown);
 	if (w->args.nwords < 2 && cow_args_value(&w->args, COW_OPTION_PROCESS) == NULL)
 		return cow_wrapper_pass(w, err); /* no command: the delegate says so */
 	return enter(w, &k, state, err);

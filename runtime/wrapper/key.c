@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -103,9 +104,15 @@ struct cow_json *cow_key_read(const struct cow_key *k, struct cow_error **err)
 
 int cow_key_write(const struct cow_key *k, const struct cow_json *state, struct cow_error **err)
 {
-	if (cow_json_write_file(k->dirfd, STATE_JSON, state, 0600, err) == 0)
-		return 0;
-	return cow_error_wrap(err, "%s", k->path);
+	static const char temporary[] = STATE_JSON ".new";
+	size_t size;
+	cleanup_free char *text = cow_json_print(state, 0, &size);
+	cleanup_close int fd = openat(k->dirfd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	/* Not synced: it is of use only as long as the machine runs. */
+	if (fd < 0 || cow_write_all(fd, text, size) != 0 || renameat(k->dirfd, temporary, k->dirfd, STATE_JSON) != 0)
+		return cow_error_set(err, errno, "%s/%s", k->path, STATE_JSON);
+	return 0;
 }
 
 /* The files of the wrapper and the agent: no directories among them. state.json goes last: as long as it is there, what

@@ -204,6 +204,25 @@ static int connect_listener(struct cow_preparation *p, struct cow_error **err)
 
 /* --- all of it ---------------------------------------------------------------------------------------------------- */
 
+/* config.json is written while the agent starts. */
+static int start_agent(struct cow_preparation *p, const char *program, const struct cow_json *spec,
+		       const struct cow_signals *signals, struct cow_error **err)
+{
+	struct cow_agent_start start;
+
+	if (cow_agent_start(&start, program, p->key.path, signals, err) != 0)
+		return -1;
+	if (cow_bundle_stage(p->bundle, spec, err) != 0) {
+		cow_agent_abandon(&start);
+		return -1;
+	}
+	if (cow_agent_await(&start, err) != 0)
+		return -1;
+	p->agent_started = true;
+	cow_key_unlock(&p->key);
+	return 0;
+}
+
 static int prepare(struct cow_preparation *p, struct cow_json *spec, char *programs[3],
 		   const struct cow_signals *signals, struct cow_error **err)
 {
@@ -220,13 +239,10 @@ static int prepare(struct cow_preparation *p, struct cow_json *spec, char *progr
 	p->branch = cow_branch_create(p->store, p->request->branch, p->id, p->trees, p->request->nworkdirs,
 				      &p->branch_made, err);
 	if (p->branch == NULL || edit(p, spec, programs, init_path, err) != 0 ||
-	    write_state(p, spec, init_path, err) != 0 || cow_agent_start(programs[2], p->key.path, signals, err) != 0)
+	    write_state(p, spec, init_path, err) != 0 || start_agent(p, programs[2], spec, signals, err) != 0 ||
+	    record_mountpoints(p, err) != 0 || connect_listener(p, err) != 0)
 		return -1;
-	p->agent_started = true;
-	cow_key_unlock(&p->key);
-	if (record_mountpoints(p, err) != 0 || connect_listener(p, err) != 0)
-		return -1;
-	return cow_bundle_replace(p->bundle, spec, err);
+	return cow_bundle_replace(p->bundle, err);
 }
 
 int cow_prepare(struct cow_preparation *p, const struct cow_json *spec, const struct cow_signals *signals,
@@ -261,27 +277,36 @@ bool cow_preparation_used(const struct cow_preparation *p)
 	return p->branch != NULL && faccessat(p->branch->dirfd, "container", F_OK, 0) == 0;
 }
 
-void cow_unprepare(struct cow_preparation *p, bool unused)
+static void drop_branch(struct cow_preparation *p)
 {
 	cleanup_error struct cow_error *err = NULL;
 
+	if (cow_branch_lock(p->branch, &err) != 0 || cow_branch_remove(p->branch, &err) != 0)
+		complain(&err);
+}
+
+void cow_unprepare(struct cow_preparation *p, bool unused)
+{
+	cleanup_error struct cow_error *err = NULL;
+	cleanup_key struct cow_key k = COW_KEY_NONE;
+	bool drop = p->branch_made;
+
 	if (cow_bundle_restore(p->bundle, &err) != 0)
 		complain(&err);
-	if (p->key_taken) {
-		cleanup_key struct cow_key k = COW_KEY_NONE;
-
-		/* Locked (again), unless somebody's delete was faster. */
-		if (!p->agent_started || cow_key_lock(&k, p->key.path, &err) > 0) {
-			if (p->agent_started && cow_agent_stop(p->key.path, &err) != 0)
-				complain(&err);
-			if (cow_key_remove(&p->key, false, &err) != 0)
-				complain(&err);
-		}
+	if (!p->key_taken)
+		return;
+	/* The lock again, if it was given up. If KEY is gone, somebody's delete has done all that is to be done. */
+	if (p->agent_started && cow_key_lock(&k, p->key.path, &err) <= 0) {
 		complain(&err);
+		return;
 	}
-	if (unused && p->branch_made && p->branch != NULL &&
-	    (cow_branch_lock(p->branch, &err) != 0 || cow_branch_remove(p->branch, &err) != 0))
+	drop = drop && (unused || !cow_preparation_used(p));
+	if (p->agent_started && cow_agent_stop(p->key.path, &err) != 0)
 		complain(&err);
+	if (cow_key_remove(&p->key, false, &err) != 0)
+		complain(&err);
+	if (drop)
+		drop_branch(p);
 }
 
 void cow_preparation_free(struct cow_preparation *p)

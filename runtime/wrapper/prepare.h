@@ -28,8 +28,9 @@ struct cow_preparation {
 int cow_prepare(struct cow_preparation *p, const struct cow_json *spec, const struct cow_signals *signals,
 		struct cow_error **err);
 /*
- * The container came to nothing: the original config.json, no agent, no KEY, and no branch if `unused` says that it was
- * never given to a container. Never fails: what cannot be taken back is logged.
+ * The container came to nothing: the original config.json, no agent, no KEY; and no branch if this made it and it was
+ * never given to a container, or `unused` says that no command ran in that. Never fails: what cannot be taken back is
+ * logged.
  */
 void cow_unprepare(struct cow_preparation *p, bool unused);
 /* Was the branch given to a container, as far as can be told? */
