@@ -112,8 +112,10 @@ static int regraft(struct cow_tree *t, int lower, int upper, const char *name, i
 	mount = cow_mount_clone(at, "", S_ISDIR(st.st_mode));
 	if (mount < 0 || cow_mount_attach(mount, upper, name) != 0)
 		error = errno;
-	else
+	else {
 		cow_table_add(t, cow_mount_id(mount), &st, path, t->handles ? cow_handle_of(placeholder) : NULL);
+		cow_nested_note(t, cow_mount_id(mount), mount, path);
+	}
 	cow_tree_leave(t);
 	return error;
 }
@@ -214,6 +216,9 @@ int cow_tree_attach(struct cow_tree *t, struct cow_error **err)
 	before = split_before(t, upper, err);
 	if (before < 0)
 		return -1;
+	error = cow_nested_find(t);
+	if (error != 0)
+		return cow_error_set(err, error, "cannot read the container's mounts");
 	error = before ? resume(t, lower, upper) : split_in_place(t, upper, lower, "");
 	if (error == ENOSPC)
 		return cow_error_set(err, error, "cannot graft %s (no room for mounts: fs.mount-max, or on the disk)",

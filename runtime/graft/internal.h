@@ -45,6 +45,14 @@ int cow_table_state(struct cow_tree *t, uint64_t mount);  /* enum cow_graft_stat
 char *cow_table_path(struct cow_tree *t, uint64_t mount); /* of an attached graft; caller frees */
 /* The placeholder of the attached graft of that lower object, and its mount id; NULL if there is none. Caller frees. */
 struct file_handle *cow_table_placeholder(struct cow_tree *t, const struct stat *lower, uint64_t *mount);
+
+/* nested.c: mounts in the lower */
+int cow_nested_find(struct cow_tree *t); /* at the attach; 0 or an errno */
+/* Takes note of those in a new directory graft: its mount id, its root, the lower path. */
+void cow_nested_note(struct cow_tree *t, uint64_t graft, int mount, const char *path);
+uint64_t cow_nested_graft(const struct cow_tree *t, uint64_t mount); /* mount id of the graft, or 0; under table_lock */
+void cow_nested_free(struct cow_tree *t);
+
 /* claim.c: one worker stages, the others that want the same graft wait. False: somebody else had it, look again. */
 struct cow_claim {
 	uint64_t mount;

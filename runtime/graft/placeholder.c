@@ -197,6 +197,8 @@ static int graft_entry(struct cow_tree *t, int lower, int upper, struct cow_entr
 	entry->st = st;
 	entry->mount = cow_mount_id(mount);
 	cow_table_add(t, entry->mount, &st, entry->path, cow_steal_ptr(&entry->handle));
+	if (entry->directory)
+		cow_nested_note(t, entry->mount, mount, entry->path);
 	return 1;
 }
 

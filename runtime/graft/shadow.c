@@ -93,11 +93,11 @@ static int point_for(const struct cow_tree *t, const struct cow_graft *g, char *
 
 /*
  * Puts a clone of the graft beneath it, so that its placeholder is never bare as long as a path walk may be on its way
- * to it. The clone's mount id, or 0 (before Linux 6.5).
+ * to it. The clone's mount id, or 0 (before Linux 6.5, or with mounts in it).
  */
 static uint64_t cover(const struct cow_tree *t, int root, const struct cow_graft *g)
 {
-	cleanup_close int clone = cow_mount_clone(root, "", g->directory);
+	cleanup_close int clone = cow_mount_clone(root, "", false);
 
 	if (clone < 0 || cow_mount_attach_beneath(clone, t->stage, g->where) != 0)
 		return 0;

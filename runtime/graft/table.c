@@ -65,6 +65,8 @@ int cow_table_state(struct cow_tree *t, uint64_t mount)
 
 	pthread_mutex_lock(&t->table_lock);
 	g = find(t, mount);
+	if (g == NULL && t->aliases != NULL)
+		g = find(t, cow_nested_graft(t, mount));
 	state = g != NULL ? (int)g->state : -1;
 	pthread_mutex_unlock(&t->table_lock);
 	return state;

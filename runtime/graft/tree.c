@@ -64,6 +64,7 @@ void cow_tree_free(struct cow_tree *t)
 		return;
 	cow_table_free(t);
 	cow_real_free(t);
+	cow_nested_free(t);
 	cow_close_fd(&t->upper);
 	cow_close_fd(&t->shadow);
 	cow_close_fd(&t->stage);

@@ -89,6 +89,8 @@ struct cow_tree {
 	struct cow_real *reals[COW_TREE_BUCKETS];
 	struct cow_graft_queue retired, resting, shadowed;
 	struct cow_claim *claims;
+	struct cow_nested *nested; /* mounts in the lower; set by the attach */
+	struct cow_alias *aliases; /* and their clones in the grafts */
 	uint64_t stage_count;
 	struct cow_tree_stats stats;
 };

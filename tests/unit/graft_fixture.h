@@ -37,6 +37,7 @@ struct fixture {
 	char lower[PATH_MAX]; /* the user's directory */
 	char store[PATH_MAX];
 	char view[PATH_MAX]; /* the workdir, through the container's mounts */
+	char volume[256];    /* if not "": where below the workdir the runtime mounts something of its own */
 	struct cow_branch *branch;
 	struct cow_tree *tree;
 	pid_t container;
@@ -155,6 +156,14 @@ static inline void be_container(const struct fixture *f, int ready)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	CHECK(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
 	CHECK(mount(root, root, NULL, MS_BIND | MS_REC, NULL) == 0 && mount(upper, work, NULL, MS_BIND, NULL) == 0);
+	if (f->volume[0] != '\0') {
+		char at[PATH_MAX + 512];
+
+		snprintf(at, sizeof(at), "%s/%s", work, f->volume);
+		CHECK(mount("none", at, "tmpfs", 0, NULL) == 0);
+		strcat(at, "/inside");
+		write_file(at, "volume\n");
+	}
 	CHECK(write(ready, "", 1) == 1);
 	for (;;)
 		pause();
