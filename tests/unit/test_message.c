@@ -85,6 +85,38 @@ static void test_packets(void)
 	close(root);
 }
 
+/* More than any buffer of ours takes: the kernel hands out the first ones, and they must not stay. */
+static void test_flood(void)
+{
+	enum { MANY = 200 };
+	union {
+		char room[CMSG_SPACE(sizeof(int) * MANY)];
+		struct cmsghdr align;
+	} control = {.room = {0}};
+	struct iovec iov = {"x", 1};
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&msg);
+	int pair[2], many[MANY], fds[COW_MESSAGE_FDS], before;
+	size_t count = COW_MESSAGE_FDS;
+	char buf[8];
+
+	make_pair(SOCK_STREAM, pair);
+	for (int i = 0; i < MANY; i++)
+		many[i] = STDERR_FILENO;
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(many));
+	memcpy(CMSG_DATA(header), many, sizeof(many));
+	before = open_count();
+	ok(sendmsg(pair[0], &msg, MSG_NOSIGNAL) == 1, "a stranger sends %d descriptors", MANY);
+	ok(cow_message_recv(pair[1], buf, sizeof(buf), fds, &count) == -1 && errno == EMSGSIZE && count == 0,
+	   "more than a packet may have: EMSGSIZE");
+	ok(open_count() == before, "and none of them stays open");
+	close(pair[0]);
+	close(pair[1]);
+}
+
 static void test_sockets(const char *dir)
 {
 	char path[128], longer[sizeof(((struct sockaddr_un *)NULL)->sun_path) + 1];
@@ -121,6 +153,7 @@ int main(void)
 	if (mkdtemp(dir) == NULL)
 		return 1;
 	test_packets();
+	test_flood();
 	test_sockets(dir);
 	rmdir(dir);
 	return done_testing();
