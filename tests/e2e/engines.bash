@@ -46,7 +46,7 @@ bundle_setup() {
 }
 
 bundle_runtime() {
-  "$RUNTIME" --root "$COWRUN_TEST_DIR/r" "$@"
+  "$RUNTIME" --root "$COWRUN_TEST_DIR/r" "$@" 3<"${INHERITED_DIR:-/dev/null}"
 }
 
 # bundle_make ID COMMAND...: makes $T/ID/config.json.
@@ -140,7 +140,8 @@ EOF
 }
 
 podman_command() {
-  podman --root "$COWRUN_TEST_DIR/p" --runroot "$COWRUN_TEST_DIR/pr" --tmpdir "$COWRUN_TEST_DIR/pt" --storage-driver vfs "$@"
+  podman --root "$COWRUN_TEST_DIR/p" --runroot "$COWRUN_TEST_DIR/pr" --tmpdir "$COWRUN_TEST_DIR/pt" --storage-driver vfs "$@" \
+    3<"${INHERITED_DIR:-/dev/null}"
 }
 
 # podman_container VERB... -- ID COMMAND...

@@ -18,6 +18,7 @@ setup() {
   USER_IDS=0:0
   ALL_CAPABILITIES=
   PRESERVE_FDS=
+  INHERITED_DIR= # open as descriptor 3, which is bats' own in here
   mkdir -p "$T"
   cp -a "$COWRUN_TEST_DIR/tree" "$LOWER"
   container_defaults "$ID"
