@@ -101,13 +101,14 @@ static int reveal(struct copying *c)
 	cleanup_free char *place = NULL;
 	cleanup_close int root = -1;
 	struct cow_graft *g = NULL;
-	int error = ESTALE;
+	int error;
 
 	pthread_mutex_lock(&t->structure);
-	root = openat(c->parent, c->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (root >= 0 && cow_mount_id(root) == c->mount)
+	error = cow_graft_at(t, c->parent, c->name, &root);
+	if (error == 0 && cow_mount_id(root) != c->mount)
+		error = ESTALE;
+	if (error == 0) {
 		g = cow_table_by_mount(t, c->mount);
-	if (g != NULL && g->state == COW_GRAFT_ATTACHED) {
 		place = cow_tree_relative(t, root);
 		error = cow_reveal(t, c->staged, c->parent, c->name);
 	}

@@ -111,6 +111,9 @@ int cow_split_directory(struct cow_tree *t, int parent, const char *name);
 int cow_reveal(struct cow_tree *t, const char *staged, int parent, const char *name);
 char *cow_stage_name(struct cow_tree *t, char kind);
 
+/* names.c: the root of the graft at parent/name. 0 or an errno; ESTALE: there is none. */
+int cow_graft_at(struct cow_tree *t, int parent, const char *name, int *root);
+
 /* retire.c */
 /* Unmounts all that rests, however short a time; false if there was nothing. */
 bool cow_retire_hurry(struct cow_tree *t);

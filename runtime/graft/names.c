@@ -12,11 +12,23 @@
 
 #include "../lib/fd.h"
 
-bool cow_tree_is_grafted(struct cow_tree *t, int parent, const char *name, int *root)
+int cow_graft_at(struct cow_tree *t, int parent, const char *name, int *root)
 {
 	cleanup_close int fd = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
-	if (fd < 0 || cow_table_state(t, cow_mount_id(fd)) != COW_GRAFT_ATTACHED || !cow_mount_root(fd))
+	if (fd < 0)
+		return errno == ENOENT ? ESTALE : errno;
+	if (cow_table_state(t, cow_mount_id(fd)) != COW_GRAFT_ATTACHED || !cow_mount_root(fd))
+		return ESTALE;
+	*root = cow_steal_fd(&fd);
+	return 0;
+}
+
+bool cow_tree_is_grafted(struct cow_tree *t, int parent, const char *name, int *root)
+{
+	cleanup_close int fd = -1;
+
+	if (cow_graft_at(t, parent, name, &fd) != 0)
 		return false;
 	if (root != NULL)
 		*root = cow_steal_fd(&fd);
@@ -48,10 +60,11 @@ int cow_tree_drop(struct cow_tree *t, int parent, const char *name)
 	cleanup_free char *staged = cow_stage_name(t, 'd');
 	cleanup_free char *place = NULL;
 	struct cow_graft *g;
-	int error = ESTALE;
+	int error;
 
 	pthread_mutex_lock(&t->structure);
-	if (cow_tree_is_grafted(t, parent, name, &root)) {
+	error = cow_graft_at(t, parent, name, &root);
+	if (error == 0) {
 		g = cow_table_by_mount(t, cow_mount_id(root));
 		error = g->directory ? check_empty(root) : 0;
 		place = cow_tree_relative(t, root);
@@ -146,10 +159,12 @@ static int ready_target(struct renaming *r)
 	struct stat from;
 	struct stat to;
 	char *place;
-	int error = 0;
+	int error;
 
-	if (!cow_tree_is_grafted(r->t, r->to, r->new, &root) || fstat(root, &to) != 0 ||
-	    fstatat(r->from, r->old, &from, AT_SYMLINK_NOFOLLOW) != 0)
+	error = cow_graft_at(r->t, r->to, r->new, &root);
+	if (error != 0)
+		return error == ESTALE ? 0 : error;
+	if (fstat(root, &to) != 0 || fstatat(r->from, r->old, &from, AT_SYMLINK_NOFOLLOW) != 0)
 		return 0;
 	if (from.st_ino == to.st_ino && from.st_dev == to.st_dev)
 		return -1;

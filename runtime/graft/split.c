@@ -100,13 +100,14 @@ static int reveal(struct splitting *s)
 	cleanup_free char *place = NULL;
 	cleanup_close int root = -1;
 	struct cow_graft *g = NULL;
-	int error = ESTALE;
+	int error;
 
 	pthread_mutex_lock(&t->structure);
-	root = openat(s->parent, s->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (root >= 0 && cow_mount_id(root) == s->mount)
+	error = cow_graft_at(t, s->parent, s->name, &root);
+	if (error == 0 && cow_mount_id(root) != s->mount)
+		error = ESTALE;
+	if (error == 0) {
 		g = cow_table_by_mount(t, s->mount);
-	if (g != NULL && g->state == COW_GRAFT_ATTACHED) {
 		place = cow_tree_relative(t, root);
 		error = cow_reveal(t, s->staged, s->parent, s->name);
 	}
