@@ -46,7 +46,7 @@ bundle_setup() {
 }
 
 bundle_runtime() {
-  "$RUNTIME" --root "$COWRUN_TEST_DIR/r" "$@" 3<"${INHERITED_DIR:-/dev/null}"
+  (exec 3<"${INHERITED_DIR:-/dev/null}" && exec "$RUNTIME" --root "$COWRUN_TEST_DIR/r" "$@")
 }
 
 # bundle_make ID COMMAND...: makes $T/ID/config.json.
@@ -140,8 +140,8 @@ EOF
 }
 
 podman_command() {
-  podman --root "$COWRUN_TEST_DIR/p" --runroot "$COWRUN_TEST_DIR/pr" --tmpdir "$COWRUN_TEST_DIR/pt" --storage-driver vfs "$@" \
-    3<"${INHERITED_DIR:-/dev/null}"
+  (exec 3<"${INHERITED_DIR:-/dev/null}" && exec podman --root "$COWRUN_TEST_DIR/p" --runroot "$COWRUN_TEST_DIR/pr" \
+    --tmpdir "$COWRUN_TEST_DIR/pt" --storage-driver vfs "$@")
 }
 
 # podman_container VERB... -- ID COMMAND...

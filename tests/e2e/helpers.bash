@@ -169,10 +169,6 @@ branch_is() {
   }
 }
 
-needs_cowrun() {
-  [[ ! ${COWRUN_TEST_PLAIN-} ]] || skip "plain: there is no branch"
-}
-
 # Processes of cowrun's that serve a container: they have its state directory on their command line. ([/]: not this grep.)
 agents() {
   grep -slz -- "^${COWRUN_STATE}[/]" /proc/[0-9]*/cmdline | sed 's,^/proc/,,; s,/cmdline$,,'

@@ -1,8 +1,8 @@
 # Containers that live together, are entered, stopped, killed, removed and started again.
 load helpers
 
+# bats test_tags=cowrun
 @test "several containers on one lower, each with a branch of its own" {
-  needs_cowrun
   local id
   for id in "$ID-a" "$ID-b" "$ID-c"; do
     container_defaults "$id"
@@ -87,8 +87,8 @@ EOF
   branch_is "$ID" "M README" "R many -> few"
 }
 
+# bats test_tags=cowrun
 @test "another container goes on in a branch by its name" {
-  needs_cowrun
   in_branch "$ID" <<'EOF'
 echo one >>README
 mkdir made
@@ -107,8 +107,8 @@ EOF
     branch_is "$ID" "M README" "D many/1" "M src/deep" "D src/deep/er" "D src/deep/er/file"
 }
 
+# bats test_tags=cowrun
 @test "a branch that a container uses is refused to another one, to commit and to discard" {
-  needs_cowrun
   start "$ID" /bin/sh -c 'echo x >README; exec sleep 60'
   eventually exec_in "$ID" grep -q x /work/README
   expect_failure "in use" run_container "$ID-second" /bin/true
@@ -146,8 +146,8 @@ EOF
   branch_is "$ID" "M README"
 }
 
+# bats test_tags=cowrun
 @test "the default name of a branch is the container's id" {
-  needs_cowrun
   ANNOTATIONS=("run.cowrun.workdir=/work")
   start "$ID" /bin/sh -c 'echo x >README; exec sleep 60'
   local id=$ID

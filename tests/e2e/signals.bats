@@ -16,7 +16,7 @@ EOF
   storm restart
 }
 
-@test "the same without SA_RESTART" {
+@test "the same without SA_RESTART: EINTR only for a call that has not begun" {
   storm interrupt
 }
 

@@ -1,8 +1,7 @@
+# bats file_tags=cowrun
 # Bad input, missing things, failing parts: one line that names the thing, a status that is not 0, nothing left, and the
 # lower untouched (teardown sees to the last two). The user's command must never have run.
 load helpers
-
-setup_file() { [[ ! ${COWRUN_TEST_PLAIN-} ]] || skip "plain: there is no cowrun"; }
 
 # refused TEXT: the container as it stands does not start, and the message holds TEXT.
 refused() {
@@ -22,8 +21,6 @@ said_in_one_line() {
   remove "$ID" >/dev/null 2>&1 || true
   nothing_left
 }
-
-only_bundles() { [[ $ENGINE == bundle ]] || skip "bundles only"; }
 
 @test "a workdir that is no mount of the container" {
   ANNOTATIONS=("run.cowrun.workdir=/nowhere")
@@ -54,14 +51,15 @@ only_bundles() { [[ $ENGINE == bundle ]] || skip "bundles only"; }
   refused "$T/file"
 }
 
+# bats test_tags=bundle
 @test "a workdir whose source is missing" {
-  only_bundles # podman itself refuses it
+  # podman itself refuses it
   VOLUMES=("$T/missing:/work")
   refused "$T/missing"
 }
 
+# bats test_tags=bundle
 @test "a workdir that is a tmpfs" {
-  only_bundles
   VOLUMES=("$SHARE:/t:ro")
   bundle_make "$ID" /bin/true
   jq '.mounts += [{destination: "/work", type: "tmpfs", source: "tmpfs"}]' "$T/$ID/config.json" >"$T/new"
@@ -95,8 +93,8 @@ only_bundles() { [[ $ENGINE == bundle ]] || skip "bundles only"; }
   refused run.cowrun
 }
 
+# bats test_tags=bundle
 @test "a broken, an empty and a huge config.json" {
-  only_bundles
   remember_lower
   IDS+=("$ID")
   local text
@@ -116,15 +114,15 @@ only_bundles() { [[ $ENGINE == bundle ]] || skip "bundles only"; }
   said_in_one_line
 }
 
+# bats test_tags=bundle
 @test "a bundle that is not there" {
-  only_bundles
   remember_lower
   expect_failure "$T/none" bundle_runtime create --bundle "$T/none" "$ID"
   said_in_one_line
 }
 
+# bats test_tags=bundle
 @test "an id that no runtime takes" {
-  only_bundles
   remember_lower
   bundle_make "$ID" /bin/true
   local id
@@ -136,7 +134,6 @@ only_bundles() { [[ $ENGINE == bundle ]] || skip "bundles only"; }
 
 # The programs beside the wrapper are found beside it: a copy of them of which one is missing or broken.
 other_programs() {
-  only_bundles
   mkdir "$T/bin"
   cp "$COWRUN_TEST_BIN"/cowrun* "$T/bin/"
   sed "s,$COWRUN_TEST_BIN/cowrun,$T/bin/cowrun," "$RUNTIME" >"$T/runtime"
@@ -144,6 +141,7 @@ other_programs() {
   RUNTIME=$T/runtime
 }
 
+# bats test_tags=bundle
 @test "the agent is missing, cannot be run, fails, or says nothing" {
   other_programs
   rm "$T/bin/cowrun-agent"
@@ -157,6 +155,7 @@ other_programs() {
   refused agent
 }
 
+# bats test_tags=bundle
 @test "the hook is missing or fails" {
   other_programs
   rm "$T/bin/cowrun-hook"
@@ -169,14 +168,15 @@ other_programs() {
   nothing_left
 }
 
+# bats test_tags=bundle
 @test "init is missing" {
   other_programs
   rm "$T/bin/cowrun-init"
   refused cowrun-init
 }
 
+# bats test_tags=bundle
 @test "the delegate is missing" {
-  only_bundles
   bundle_make "$ID" /bin/true
   remember_lower
   # shellcheck disable=SC2030
@@ -188,12 +188,12 @@ other_programs() {
 
 # with_setting VARIABLE VALUE: a runtime with another of its directories.
 with_setting() {
-  only_bundles
   sed "s,^export $1=.*,export $1=$2," "$COWRUN_TEST_DIR/cowrun" >"$T/runtime"
   chmod +x "$T/runtime"
   RUNTIME=$T/runtime
 }
 
+# bats test_tags=bundle
 @test "the store cannot be written" {
   echo >"$T/file"
   with_setting COWRUN_STORE "$T/file"
@@ -202,6 +202,7 @@ with_setting() {
   refused /proc/none
 }
 
+# bats test_tags=bundle
 @test "the state directory cannot be written, or its name is too long for a socket" {
   echo >"$T/file"
   with_setting COWRUN_STATE "$T/file"
@@ -210,14 +211,15 @@ with_setting() {
   refused xxx
 }
 
+# bats test_tags=bundle
 @test "the configuration is broken" {
   echo '{"runtimes": 7' >"$T/config.json"
   with_setting COWRUN_CONFIG "$T/config.json"
   refused "$T/config.json"
 }
 
+# bats test_tags=bundle
 @test "a kernel without the mount API or without Landlock" {
-  only_bundles
   local call
   printf '#!/bin/sh\nexec %s "$CALL" %s "$@"\n' "$SHARE/bin/without" "$RUNTIME" >"$T/runtime"
   chmod +x "$T/runtime"
@@ -231,8 +233,8 @@ with_setting() {
   done
 }
 
+# bats test_tags=bundle
 @test "a kernel without seccomp" {
-  only_bundles
   printf '#!/bin/sh\nexec %s seccomp %s "$@"\n' "$SHARE/bin/without" "$RUNTIME" >"$T/runtime"
   chmod +x "$T/runtime"
   RUNTIME=$T/runtime
@@ -247,8 +249,8 @@ with_seccomp() {
   mv "$T/new" "$T/$ID/config.json"
 }
 
+# bats test_tags=bundle
 @test "a bundle with NOTIFY rules or a listener of its own" {
-  only_bundles
   remember_lower
   IDS+=("$ID")
   with_seccomp '{defaultAction: "SCMP_ACT_ALLOW", syscalls: [{names: ["mkdir"], action: "SCMP_ACT_NOTIFY"}]}'
@@ -259,8 +261,8 @@ with_seccomp() {
   said_in_one_line
 }
 
+# bats test_tags=bundle
 @test "the delegate refuses the container" {
-  only_bundles
   bundle_make "$ID" /bin/true
   jq '.linux.namespaces += [{type: "network", path: "/nonexistent/netns"}]' "$T/$ID/config.json" >"$T/new"
   mv "$T/new" "$T/$ID/config.json"
@@ -270,8 +272,8 @@ with_seccomp() {
   nothing_left
 }
 
+# bats test_tags=bundle
 @test "an id that is taken: the container that has it goes on" {
-  only_bundles
   start "$ID" /bin/sleep 60
   expect_failure "$ID" bundle_runtime create --bundle "$T/$ID" "$ID"
   exec_in "$ID" /bin/sh -c 'echo still >>/work/README'

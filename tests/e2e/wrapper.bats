@@ -1,10 +1,6 @@
+# bats file_tags=cowrun,bundle
 # The wrapper on bundles: what it does to config.json, to options, and to seccomp profiles.
 load helpers
-
-setup_file() {
-  [[ ! ${COWRUN_TEST_PLAIN-} ]] || skip "plain: there is no cowrun"
-  [[ $COWRUN_TEST_ENGINE == bundle-* ]] || skip "bundles only"
-}
 
 edit_config() {
   jq "$1" "$T/$ID/config.json" >"$T/new" && mv "$T/new" "$T/$ID/config.json"

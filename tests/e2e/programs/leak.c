@@ -2,7 +2,6 @@
  * leak FD NAME: a directory of the host was left open as FD when the container started; NAME is a file in it. Tries
  * what a program could do with that. Prints "WHAT ok" for all that works and says nothing of what is refused.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,8 +74,7 @@ int main(int argc, char **argv)
 	int fd = atoi(argv[1]);
 
 	if (fcntl(fd, F_GETFD) < 0) {
-		printf("no descriptor %d: %s\n", fd, strerrorname_np(errno));
-		return 1;
+		return 0; /* as useless as can be */
 	}
 	by_handle(fd, argv[2]);
 	by_proc(fd, argv[2]);
