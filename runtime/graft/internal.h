@@ -113,6 +113,7 @@ char *cow_stage_name(struct cow_tree *t, char kind);
 
 /* names.c: the root of the graft at parent/name. 0 or an errno; ESTALE: there is none. */
 int cow_graft_at(struct cow_tree *t, int parent, const char *name, int *root);
+int cow_check_empty(int root); /* of a directory: 0, ENOTEMPTY or another errno */
 
 /* retire.c */
 /* Unmounts all that rests, however short a time; false if there was nothing. */
@@ -129,3 +130,5 @@ struct cow_privileges {
 };
 void cow_privileges_raise(struct cow_privileges *saved);
 void cow_privileges_restore(const struct cow_privileges *saved);
+/* May the caller, as it is, take an entry that is `entry` out of directory `dir`? 0 or an errno. */
+int cow_may_remove(int dir, const struct stat *entry);

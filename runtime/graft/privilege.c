@@ -1,9 +1,11 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -50,4 +52,19 @@ void cow_privileges_restore(const struct cow_privileges *saved)
 		cow_log_error("cannot give capabilities up again: %s", strerror(errno));
 		abort();
 	}
+}
+
+/* As the kernel's may_delete() and its sticky bit. */
+int cow_may_remove(int dir, const struct stat *entry)
+{
+	struct __user_cap_data_struct data[2];
+	struct stat st;
+	uid_t fsuid;
+
+	if (syscall(SYS_faccessat2, dir, "", W_OK | X_OK, AT_EMPTY_PATH | AT_EACCESS) != 0 || fstat(dir, &st) != 0)
+		return errno;
+	fsuid = (uid_t)setfsuid((uid_t)-1); /* changes nothing, and says what it is */
+	if ((st.st_mode & S_ISVTX) == 0 || fsuid == entry->st_uid || fsuid == st.st_uid)
+		return 0;
+	return get(data) == 0 && (data[0].effective & 1U << CAP_FOWNER) != 0 ? 0 : EPERM;
 }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../lib/fd.h"
@@ -20,6 +21,9 @@ static int open_branch(struct cow_tree *t, struct cow_error **err)
 	t->host_shadow = openat(dir, "shadow", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (t->host_shadow < 0)
 		return cow_error_set(err, errno, "branch %s: %s/shadow", t->branch->name, name);
+	/* Nobody else gets there; but what a rename takes out of it, it takes with a target's rights (rename.c). */
+	if (fchmodat(t->stage, ".", 0777, 0) != 0)
+		return cow_error_set(err, errno, "branch %s: %s/stage", t->branch->name, name);
 	t->journal = cow_journal_open(dir, err);
 	return t->journal < 0 ? -1 : 0;
 }
