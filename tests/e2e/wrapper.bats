@@ -82,7 +82,7 @@ stopped() { [[ $(bundle_runtime state "$ID" | jq -r .status) == stopped ]]; }
   start "$ID" /bin/sleep 60
   [[ $(bundle_runtime state "$ID" | jq -r .id) == "$ID" ]]
   [[ $(bundle_runtime list) == *"$ID"* ]]
-  bundle_runtime ps "$ID" | grep -q sleep
+  bundle_runtime ps "$ID" | grep -qw "$(pid_of "$ID")"
   bundle_runtime pause "$ID"
   bundle_runtime resume "$ID"
   remove "$ID"
