@@ -5,12 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef __clang_analyzer__
-#undef cow_error_set
-#undef cow_error_set_status
-#undef cow_error_wrap
-#endif
-
 static struct cow_error *make(int errnum, int status, const char *fmt, va_list ap)
 {
 	struct cow_error *e = calloc(1, sizeof(*e));

@@ -22,12 +22,6 @@ int cow_error_set_status(struct cow_error **err, int status, const char *fmt, ..
 	__attribute__((format(printf, 3, 4)));
 /* Puts "CONTEXT: " before the message of *err (which is set) and returns -1. */
 int cow_error_wrap(struct cow_error **err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-#ifdef __clang_analyzer__
-/* It sees one file at a time, and would take failures for successes. */
-#define cow_error_set(...)        ((void)cow_error_set(__VA_ARGS__), -1)
-#define cow_error_set_status(...) ((void)cow_error_set_status(__VA_ARGS__), -1)
-#define cow_error_wrap(...)       ((void)cow_error_wrap(__VA_ARGS__), -1)
-#endif
 void cow_error_free(struct cow_error *err);
 void cow_error_cleanup(struct cow_error **err);
 
