@@ -273,7 +273,7 @@ static inline pid_t start_inside(const struct fixture *f, int (*body)(const stru
 		return pid;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	snprintf(work, sizeof(work), "%s/root/work", f->scratch);
-	CHECK(setns(f->container_ns, CLONE_NEWNS) == 0 && chdir(work) == 0);
+	CHECK(unshare(CLONE_FS) == 0 && setns(f->container_ns, CLONE_NEWNS) == 0 && chdir(work) == 0);
 	int status = body(f, data);
 
 	fflush(stdout);

@@ -197,6 +197,16 @@ static void *work(void *data)
 	return NULL;
 }
 
+static bool waits(struct cow_tree *t)
+{
+	bool any;
+
+	pthread_mutex_lock(&t->structure);
+	any = t->resting.first != NULL || t->shadowed.first != NULL;
+	pthread_mutex_unlock(&t->structure);
+	return any;
+}
+
 static bool storm_over;
 
 static void *sweep(void *data)
@@ -377,9 +387,7 @@ static void storm_scenario(struct fixture *f)
 		pthread_join(threads[i], NULL);
 		stale += workers[i].stale;
 	}
-	printf("# %.0f ms, %lu splits, %lu copy-ups, %lu shadowed, %lu freed, %u times ESTALE\n",
-	       (now_us() - begun) / 1e3, (unsigned long)f->tree->stats.splits, (unsigned long)f->tree->stats.copy_ups,
-	       (unsigned long)f->tree->stats.shadowed, (unsigned long)f->tree->stats.freed, stale);
+	begun = now_us() - begun;
 	for (int i = 0; i < READERS; i++) {
 		int status;
 
@@ -387,9 +395,14 @@ static void storm_scenario(struct fixture *f)
 		CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
 	}
 	check_all(workers, others);
-	usleep(1300000);
+	/* What was touched once more rests once more. */
+	for (int i = 0; i < 50 && waits(f->tree); i++)
+		usleep(100000);
 	__atomic_store_n(&storm_over, true, __ATOMIC_RELAXED);
 	pthread_join(sweeper, NULL);
+	printf("# %.0f ms, %lu splits, %lu copy-ups, %lu shadowed, %lu freed, %u times ESTALE\n", begun / 1e3,
+	       (unsigned long)f->tree->stats.splits, (unsigned long)f->tree->stats.copy_ups,
+	       (unsigned long)f->tree->stats.shadowed, (unsigned long)f->tree->stats.freed, stale);
 	CHECK(f->tree->resting.first == NULL && f->tree->shadowed.first == NULL && f->tree->claims == NULL);
 	CHECK(count_entries(on_disk(f, "branches/b/trees/0/stage")) == 0);
 	CHECK(count_entries(on_disk(f, "branches/b/trees/0/shadow")) == 0);
