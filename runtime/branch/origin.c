@@ -182,6 +182,7 @@ int cow_origins_find(struct cow_origins *o, struct cow_node *root, const struct 
 {
 	struct mounts mounts = {0};
 	const struct cow_journal_split *split;
+	const struct cow_journal_copy *copy;
 
 	memset(o, 0, sizeof(*o));
 	/* After the upper was read: what is in it was recorded before it was revealed. */
@@ -190,6 +191,8 @@ int cow_origins_find(struct cow_origins *o, struct cow_node *root, const struct 
 		return -1;
 	for (size_t i = 0; (split = cow_journal_split_at(o->journal, i)) != NULL; i++)
 		cow_dict_put(&o->splits, split->lower, (void *)split);
+	for (size_t i = 0; (copy = cow_journal_copy_at(o->journal, i)) != NULL; i++)
+		cow_dict_put(&o->copies, copy->lower, (void *)copy);
 	find_mounts(&mounts, b->trees[tree].mountpoints);
 	first_pass(o, root, &mounts);
 	second_pass(o, root, &mounts);
@@ -203,6 +206,7 @@ void cow_origins_clear(struct cow_origins *o)
 	cow_journal_free(o->journal);
 	cow_dict_clear(&o->present);
 	cow_dict_clear(&o->splits);
+	cow_dict_clear(&o->copies);
 	memset(o, 0, sizeof(*o));
 }
 

@@ -18,6 +18,7 @@ struct cow_origins {
 	struct cow_journal *journal;
 	struct cow_dict present; /* lower path: the node that it is now */
 	struct cow_dict splits;  /* lower path: its last split record */
+	struct cow_dict copies;  /* lower path: its last copy record */
 };
 
 /* Fills in the second half of every node. 0 or -1 with *err; `o` is to be cleared in any case. */

@@ -15,6 +15,7 @@
 #include "../lib/fd.h"
 #include "../lib/json.h"
 #include "../lib/place.h"
+#include "plan.h"
 
 enum { BRANCH_JSON_MAX = 1 << 20 };
 
@@ -251,6 +252,11 @@ static struct cow_branch *load_same(const char *store, const char *name, const s
 		cow_error_set(err, 0,
 			      "branch %s is of %s at %s: choose another name with run.cowrun.branch, or discard it",
 			      name, b->trees[0].lower, b->trees[0].workdir);
+		return NULL;
+	}
+	if (cow_plan_exists(b)) {
+		cow_error_set(err, 0, "a commit of branch %s did not end: finish it first (cowrun branch commit %s)",
+			      name, name);
 		return NULL;
 	}
 	if (make_directories(b, err) != 0)

@@ -33,6 +33,9 @@ struct cow_node {
 	bool modified;                         /* has an origin, and differs from it: set by cow_diff_make (diff.h) */
 	bool mountpoint;                       /* something else was mounted here: no part of the branch */
 	bool scaffold;                         /* made only to hold mount points */
+	bool touched;                          /* the rest is a commit's: entries of this directory come or go */
+	bool renewed;                          /* it is made anew, though it has an origin */
+	bool visited;
 };
 
 /* Reads the tree below directory descriptor `upper`. NULL with *err. */

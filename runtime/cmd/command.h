@@ -13,6 +13,7 @@
 int cow_branch_ls_main(int argc, char **argv, struct cow_error **err);
 int cow_branch_show_main(int argc, char **argv, struct cow_error **err);
 int cow_branch_diff_main(int argc, char **argv, struct cow_error **err);
+int cow_branch_commit_main(int argc, char **argv, struct cow_error **err);
 int cow_branch_discard_main(int argc, char **argv, struct cow_error **err);
 
 /* The branch of that name in the store that is in force; "no branch NAME" if there is none. NULL with *err. */

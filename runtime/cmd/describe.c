@@ -1,8 +1,12 @@
 #include "describe.h"
 
+#include "../branch/plan.h"
+
 const char *cow_describe_status(const struct cow_branch *b)
 {
-	return cow_branch_in_use(b) ? "in use" : "idle";
+	if (cow_branch_in_use(b))
+		return "in use";
+	return cow_plan_exists(b) ? "half committed" : "idle";
 }
 
 struct cow_json *cow_describe_branch(const struct cow_branch *b)

@@ -22,7 +22,7 @@ static void print_row(const struct cow_branch *b)
 
 	cow_command_time(created, sizeof(created), b->created);
 	/* Engines' ids of 64 digits would fill the line; twelve are what they show themselves. */
-	printf("%-24s %-12.12s %-20s %-6s", b->name, b->id, created, cow_describe_status(b));
+	printf("%-24s %-12.12s %-20s %-14s", b->name, b->id, created, cow_describe_status(b));
 	for (size_t i = 0; i < b->ntrees; i++)
 		printf(" %s", b->trees[i].lower);
 	putchar('\n');
@@ -43,7 +43,7 @@ int cow_branch_ls_main(int argc, char **argv, struct cow_error **err)
 	if (names == NULL)
 		return -1;
 	if (!json)
-		printf("%-24s %-12s %-20s %-6s %s\n", "NAME", "CONTAINER", "CREATED", "STATUS", "LOWER");
+		printf("%-24s %-12s %-20s %-14s %s\n", "NAME", "CONTAINER", "CREATED", "STATUS", "LOWER");
 	for (char **name = names; *name != NULL; name++) {
 		cleanup_error struct cow_error *why = NULL;
 		cleanup_branch struct cow_branch *b = cow_branch_load(store, *name, &why);

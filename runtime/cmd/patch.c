@@ -251,37 +251,41 @@ static int print_change(const struct printer *p, const struct cow_diff *d, const
 /* --- directories that were renamed ---------------------------------------------------------------------------------
  */
 
+static int compare_names(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int not_dots(const struct dirent *de)
+{
+	return strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0;
+}
+
 /* All files below an untouched lower directory. */
 static int print_moved_lower(const struct printer *p, const struct cow_diff *d, const char *old, const char *path)
 {
 	cleanup_close int at = cow_beneath_open(d->lower, old, O_PATH, false);
-	cleanup_dir DIR *dir = NULL;
-	struct dirent *de;
+	struct dirent **list;
 	struct stat st;
-	int fd;
+	int count, error = 0;
 
 	if (at < 0 || fstat(at, &st) != 0)
 		return at < 0 && errno != ENOENT ? cow_error_set(p->err, errno, "cannot read %s", old) : 0;
 	if (!S_ISDIR(st.st_mode))
 		return print_change(p, d, old, path, true);
-	fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (dir == NULL) {
-		cow_close_fd(&fd);
+	count = scandirat(at, ".", &list, not_dots, compare_names);
+	if (count < 0)
 		return cow_error_set(p->err, errno, "cannot read %s", old);
-	}
-	while ((de = readdir(dir)) != NULL) {
-		cleanup_free char *from = NULL;
-		cleanup_free char *to = NULL;
+	for (int i = 0; i < count; i++) {
+		cleanup_free char *from = cow_name_join(old, list[i]->d_name);
+		cleanup_free char *to = cow_name_join(path, list[i]->d_name);
 
-		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
-			continue;
-		from = cow_name_join(old, de->d_name);
-		to = cow_name_join(path, de->d_name);
-		if (print_moved_lower(p, d, from, to) != 0)
-			return -1;
+		if (error == 0)
+			error = print_moved_lower(p, d, from, to);
+		free(list[i]);
 	}
-	return 0;
+	free(list);
+	return error;
 }
 
 /* What went along with a renamed directory; what was changed in it, or moved by itself, has a row of its own. */

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "../../runtime/branch/journal.h"
@@ -53,6 +54,19 @@ static inline void in(const char *dir, const char *script)
 	shell("cd '%s' && { %s\n}", dir, script);
 }
 
+/* In memory, where that file system has all kinds of extended attributes (user.* came to it with Linux 6.6). */
+static inline void make_scratch(struct fixture *f)
+{
+	strcpy(f->dir, "/dev/shm/cowrun-unit-XXXXXX");
+	if (mkdtemp(f->dir) != NULL) {
+		if (setxattr(f->dir, "user.test", "", 0, 0) == 0 && setxattr(f->dir, "trusted.test", "", 0, 0) == 0)
+			return;
+		rmdir(f->dir);
+	}
+	strcpy(f->dir, "/tmp/cowrun-unit-XXXXXX");
+	must(mkdtemp(f->dir) != NULL);
+}
+
 static inline void fixture_open(struct fixture *f, const char *lower_script)
 {
 	struct cow_branch_tree tree = {.workdir = (char *)"/work", .lower = f->lower};
@@ -61,8 +75,7 @@ static inline void fixture_open(struct fixture *f, const char *lower_script)
 	bool made;
 
 	memset(f, 0, sizeof(*f));
-	strcpy(f->dir, "/tmp/cowrun-unit-XXXXXX");
-	must(mkdtemp(f->dir) != NULL);
+	make_scratch(f);
 	snprintf(f->store, sizeof(f->store), "%s/store", f->dir);
 	snprintf(f->lower, sizeof(f->lower), "%s/lower", f->dir);
 	must(mkdir(f->lower, 0755) == 0);
@@ -173,4 +186,51 @@ static inline void in_upper(struct fixture *f, const char *script)
 	cleanup_free char *path = cow_branch_path(f->store, "b", 0, "upper");
 
 	in(path, script);
+}
+
+/* --- a container's calls, with the splits and copy-ups that the engine would do for them ---------------------------
+ */
+
+/* The mark of what is at a place of the upper, or NULL; caller frees. */
+static inline char *mark_at(struct fixture *f, const char *place)
+{
+	cleanup_close int fd = openat(f->upperfd, place, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	char *mark = NULL;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) != 0 || S_ISLNK(st.st_mode))
+		return NULL;
+	return cow_mark_get(f->branch, fd, &mark) == 1 ? mark : NULL;
+}
+
+/* Makes the directories that lead to `path` real, and `path` itself if it is one and `itself` says so. */
+static inline void make_real(struct fixture *f, const char *path, bool itself)
+{
+	for (const char *p = path;; p++) {
+		cleanup_free char *place = NULL;
+		cleanup_free char *mark = NULL;
+
+		if (*p != '/' && (*p != '\0' || !itself))
+			if (*p != '\0')
+				continue;
+		if (*p == '\0' && !itself)
+			return;
+		place = strndup(path, (size_t)(p - path));
+		mark = mark_at(f, place);
+		if (mark != NULL)
+			split(f, place, mark);
+		if (*p == '\0')
+			return;
+	}
+}
+
+/* A file that is about to be written to. */
+static inline void make_copy(struct fixture *f, const char *path)
+{
+	cleanup_free char *mark = NULL;
+
+	make_real(f, path, false);
+	mark = mark_at(f, path);
+	if (mark != NULL)
+		copy_up(f, path, mark);
 }
