@@ -148,7 +148,7 @@ install: all
 	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libexecdir) $(DESTDIR)$(PREFIX)/share/cowrun
 	install -m 0755 $(BIN)/cowrun $(DESTDIR)$(bindir)/
 	install -m 0755 $(BIN)/cowrun-agent $(BIN)/cowrun-hook $(BIN)/cowrun-init $(DESTDIR)$(libexecdir)/
-	install -m 0644 config/*.json $(DESTDIR)$(PREFIX)/share/cowrun/
+	install -m 0644 config/* $(DESTDIR)$(PREFIX)/share/cowrun/
 	for page in $(MAN_PAGES); do \
 		install -D -m 0644 $$page $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/} || exit 1; \
 	done

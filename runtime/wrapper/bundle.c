@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -92,12 +93,21 @@ static bool whole_object(const char *p, const char *end)
 	return depth == 0 && !string;
 }
 
+/* request.c takes even "Run.Cowrun" for ours, so as to refuse it. Letters and dots can be hidden by no other escape
+ * than \u. */
+static bool has_marker(const char *p, const char *end)
+{
+	static const char marker[] = "run.cowrun";
+
+	for (; (size_t)(end - p) >= strlen(marker); p++)
+		if ((*p | 0x20) == marker[0] && strncasecmp(p, marker, strlen(marker)) == 0)
+			return true;
+	return false;
+}
+
 int cow_bundle_may_ask(const struct cow_bundle *b, struct cow_error **err)
 {
-	static const char marker[] = "run.cowrun.";
-
-	/* Letters and dots can be hidden by no other escape than this one. */
-	if (memmem(b->text, b->size, marker, strlen(marker)) != NULL || memmem(b->text, b->size, "\\u", 2) != NULL)
+	if (memmem(b->text, b->size, "\\u", 2) != NULL || has_marker(b->text, b->text + b->size))
 		return 1;
 	if (!whole_object(b->text, b->text + b->size))
 		return cow_error_set(err, 0, "%s is not a JSON object", b->name);

@@ -18,21 +18,31 @@
 
 enum { ON_EXIT_SECONDS = 24 * 60 * 60 }; /* a commit takes as long as it takes */
 
-/* `cowrun branch commit NAME` by this very program; a conflict leaves the branch for the user. */
-static void on_exit_do(const char *what, const char *branch)
+/*
+ * `cowrun branch commit NAME` by this very program; a conflict leaves the branch for the user. The store is the
+ * container's: engines call delete with another environment than create, or with none.
+ */
+static void on_exit_do(const char *what, const char *branch, const char *store)
 {
+	static const char program[] = "cowrun: ";
 	char *const argv[] = {"cowrun", "branch", (char *)what, (char *)branch, NULL};
 	cleanup_error struct cow_error *err = NULL;
 	cleanup_free char *said = NULL;
-	int status = cow_process_ask("/proc/self/exe", argv, true, ON_EXIT_SECONDS, &said, &err);
+	const char *why;
+	int status;
 
+	setenv("COWRUN_STORE", store, 1);
+	status = cow_process_ask("/proc/self/exe", argv, true, ON_EXIT_SECONDS, &said, &err);
 	if (status == 0)
 		return;
 	if (said != NULL)
 		said[strcspn(said, "\n")] = '\0';
+	why = status < 0 ? err->message : said;
+	if (strncmp(why, program, strlen(program)) == 0)
+		why += strlen(program);
 	cow_log_error(
 		"run.cowrun.on-exit=%s: %s: branch %s is kept; see `cowrun branch diff %s`, then commit or discard it",
-		what, status < 0 ? err->message : said, branch, branch);
+		what, why, branch, branch);
 }
 
 int cow_retire(struct cow_key *k, struct cow_error **err)
@@ -40,27 +50,33 @@ int cow_retire(struct cow_key *k, struct cow_error **err)
 	cleanup_json struct cow_json *state = cow_key_read(k, NULL);
 	const char *on_exit = cow_json_string(cow_json_get(state, "onExit"));
 	const char *branch = cow_json_string(cow_json_get(state, "branch"));
+	const char *store = cow_json_string(cow_json_get(state, "store"));
 
 	if (cow_agent_stop(k->path, err) != 0 || cow_key_remove(k, false, err) != 0)
 		return -1;
 	cow_key_unlock(k);
-	if (on_exit != NULL && branch != NULL && strcmp(on_exit, "keep") != 0)
-		on_exit_do(on_exit, branch);
+	if (on_exit != NULL && branch != NULL && store != NULL && strcmp(on_exit, "keep") != 0)
+		on_exit_do(on_exit, branch, store);
 	return 0;
 }
 
-/* After the delegate's delete, whatever became of it: `id` is taken away if the delegate does not know it any more. */
+enum fate { FATE_LIVES, FATE_GONE };
+
+/*
+ * After the delegate's delete, whatever became of it: KEY is taken away if the delegate does not know the container any
+ * more; or somebody else has done so meanwhile. An enum fate, or -1 with *err.
+ */
 static int retire_id(struct cow_wrapper *w, const char *path, const char *id, bool deleted, struct cow_error **err)
 {
 	cleanup_key struct cow_key k = COW_KEY_NONE;
 	int found;
 
 	if (!deleted && cow_wrapper_exists(w, id))
-		return 0;
+		return FATE_LIVES;
 	found = cow_key_lock(&k, path, err);
-	if (found <= 0)
-		return found;
-	return cow_retire(&k, err) == 0 ? 1 : -1;
+	if (found < 0 || (found > 0 && cow_retire(&k, err) != 0))
+		return -1;
+	return FATE_GONE;
 }
 
 static int run_delegate(struct cow_wrapper *w, struct cow_error **err)
@@ -104,16 +120,16 @@ int cow_delete(struct cow_wrapper *w, struct cow_error **err)
 	cleanup_free char *path = id != NULL ? cow_wrapper_key_path(w, id) : NULL;
 	cleanup_key struct cow_key k = COW_KEY_NONE;
 	cleanup_json struct cow_json *state = NULL;
-	int status, retired;
+	int status, found, fate;
 
 	if (cow_args_flag(&w->args, COW_OPTION_REGEX))
 		return delete_regex(w, err);
 	if (path == NULL)
 		return cow_wrapper_pass(w, err);
-	retired = cow_key_open(&k, path, err);
-	if (retired < 0)
+	found = cow_key_open(&k, path, err);
+	if (found < 0)
 		return -1;
-	if (retired == 0)
+	if (found == 0)
 		return cow_wrapper_pass(w, err);
 	state = cow_key_read(&k, NULL);
 	cow_key_close(&k);
@@ -123,9 +139,9 @@ int cow_delete(struct cow_wrapper *w, struct cow_error **err)
 	if (status < 0)
 		return -1;
 	cow_wrapper_open_log(&w->args);
-	retired = retire_id(w, path, id, status == 0, err);
-	if (retired < 0)
+	fate = retire_id(w, path, id, status == 0, err);
+	if (fate < 0)
 		return -1;
 	/* A container that never came to be, or was lost: --force means that it is no error. */
-	return retired > 0 && cow_args_flag(&w->args, COW_OPTION_FORCE) ? 0 : status;
+	return fate == FATE_GONE && cow_args_flag(&w->args, COW_OPTION_FORCE) ? 0 : status;
 }
