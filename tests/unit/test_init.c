@@ -3,6 +3,7 @@
 
 int init_main(int argc, char **argv);
 #define main init_main
+#include "../../runtime/init/inherited.c"
 #include "../../runtime/init/init.c"
 #undef main
 
