@@ -17,8 +17,9 @@
 #include "../lib/fd.h"
 #include "../lib/log.h"
 
-/* At most so many in one go, with everybody else waiting: an unmount costs 50 us. */
-enum { CHUNK = 64, REST_MS = 1000 };
+/* An unmount costs 50 us and more, and everybody else waits: a few at a time, with a pause, and not too many a second.
+ */
+enum { CHUNK = 16, CHUNKS = 100, PAUSE_US = 500, REST_MS = 1000 };
 
 static int64_t now_ms(void)
 {
@@ -149,8 +150,8 @@ void cow_tree_sweep(struct cow_tree *t)
 	int64_t before = now_ms() - REST_MS;
 
 	if (waiting(&t->resting))
-		while (free_resting(t, before, cow_mount_expire))
-			;
+		for (int i = 0; i < CHUNKS && free_resting(t, before, cow_mount_expire); i++)
+			usleep(PAUSE_US);
 	if (waiting(&t->shadowed))
 		free_shadowed(t);
 }
