@@ -118,7 +118,11 @@ int cow_check_empty(int root); /* of a directory: 0, ENOTEMPTY or another errno 
 /* retire.c */
 /* Unmounts all that rests, however short a time; false if there was nothing. */
 bool cow_retire_hurry(struct cow_tree *t);
-/* shadow.c: with `structure` held. */
+/* bin.c: unmounts those in the stage that nobody uses. said[i]: 0, or EBUSY, EAGAIN (later), another errno. */
+void cow_bin_empty(struct cow_tree *t, struct cow_graft **list, int *said, size_t count);
+/* shadow.c: a directory of that name in the shadow's root, through the container's mount; O_PATH or -1. */
+int cow_shadow_directory(const struct cow_tree *t, const char *name);
+/* with `structure` held. */
 bool cow_shadow_move(struct cow_tree *t, struct cow_graft *g); /* from the stage; g->where is then below the shadow */
 bool cow_shadow_free(struct cow_tree *t, struct cow_graft *g); /* unmounts it if it is idle */
 

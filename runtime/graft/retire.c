@@ -17,9 +17,7 @@
 #include "../lib/fd.h"
 #include "../lib/log.h"
 
-/* An unmount costs 50 us and more, and everybody else waits: a few at a time, with a pause, and not too many a second.
- */
-enum { CHUNK = 16, CHUNKS = 100, PAUSE_US = 500, REST_MS = 1000 };
+enum { CHUNK = 256, REST_MS = 1000, SWEEP_MS = 200, SHADOWED_AT_ONCE = 64 };
 
 static int64_t now_ms(void)
 {
@@ -77,53 +75,63 @@ static void judge(struct cow_tree *t, struct cow_graft *g, int said)
 	}
 }
 
-typedef int unmount_function(int dirfd, const char *name);
-
-static void unmount_some(struct cow_tree *t, struct cow_graft **list, size_t count, unmount_function *unmount)
-{
+/* A part of a queue that this worker deals with; in no queue meanwhile, and so nobody else's. */
+struct chunk {
+	struct cow_graft *list[CHUNK];
 	int said[CHUNK];
+	size_t count;
+};
 
-	if (cow_tree_enter(t) != 0) {
-		for (size_t i = 0; i < count; i++)
-			rest(t, list[i]);
-		return;
-	}
-	for (size_t i = 0; i < count; i++)
-		said[i] = unmount(t->stage, list[i]->where);
-	cow_tree_leave(t);
-	for (size_t i = 0; i < count; i++)
-		judge(t, list[i], said[i]);
+/* Judged with the lock, asked without: unmounting can take long. */
+static void judge_all(struct cow_tree *t, const struct chunk *c)
+{
+	for (size_t i = 0; i < c->count; i++)
+		judge(t, c->list[i], c->said[i]);
+}
+
+static void ask_all(struct cow_tree *t, struct chunk *c)
+{
+	int error = cow_tree_enter(t) == 0 ? 0 : errno;
+
+	for (size_t i = 0; i < c->count; i++)
+		c->said[i] = error != 0 ? error : cow_mount_expire(t->stage, c->list[i]->where);
+	if (error == 0)
+		cow_tree_leave(t);
 }
 
 void cow_tree_reap(struct cow_tree *t)
 {
-	if (!waiting(&t->retired))
-		return;
-	pthread_mutex_lock(&t->structure);
-	while (t->retired.first != NULL) {
-		struct cow_graft *list[CHUNK];
-		size_t count = 0;
+	struct chunk c;
 
-		while (count < CHUNK && (list[count] = cow_queue_take(&t->retired)) != NULL)
-			count++;
-		unmount_some(t, list, count, cow_mount_expire);
+	while (waiting(&t->retired)) {
+		c.count = 0;
+		pthread_mutex_lock(&t->structure);
+		while (c.count < CHUNK && t->retired.first != NULL)
+			c.list[c.count++] = cow_queue_take(&t->retired);
+		pthread_mutex_unlock(&t->structure);
+		ask_all(t, &c);
+		pthread_mutex_lock(&t->structure);
+		judge_all(t, &c);
+		pthread_mutex_unlock(&t->structure);
 	}
-	pthread_mutex_unlock(&t->structure);
 }
 
 /* One chunk of what rests since `before` or longer. False when there is no more. */
-static bool free_resting(struct cow_tree *t, int64_t before, unmount_function *unmount)
+static bool free_resting(struct cow_tree *t, int64_t before)
 {
-	struct cow_graft *list[CHUNK];
-	size_t count = 0;
+	struct chunk c = {.count = 0};
 
 	pthread_mutex_lock(&t->structure);
-	while (count < CHUNK && t->resting.first != NULL && t->resting.first->since <= before)
-		list[count++] = cow_queue_take(&t->resting);
-	if (count > 0)
-		unmount_some(t, list, count, unmount);
+	while (c.count < CHUNK && t->resting.first != NULL && t->resting.first->since <= before)
+		c.list[c.count++] = cow_queue_take(&t->resting);
 	pthread_mutex_unlock(&t->structure);
-	return count == CHUNK;
+	if (c.count == 0)
+		return false;
+	cow_bin_empty(t, c.list, c.said, c.count);
+	pthread_mutex_lock(&t->structure);
+	judge_all(t, &c);
+	pthread_mutex_unlock(&t->structure);
+	return c.count == CHUNK;
 }
 
 static void free_shadowed(struct cow_tree *t)
@@ -132,7 +140,7 @@ static void free_shadowed(struct cow_tree *t)
 	struct cow_graft *g;
 
 	pthread_mutex_lock(&t->structure);
-	for (size_t i = 0; i < CHUNK && (g = cow_queue_take(&t->shadowed)) != NULL; i++) {
+	for (size_t i = 0; i < SHADOWED_AT_ONCE && (g = cow_queue_take(&t->shadowed)) != NULL; i++) {
 		if (cow_shadow_free(t, g)) {
 			cow_table_remove(t, g);
 			t->stats.freed++;
@@ -147,11 +155,11 @@ static void free_shadowed(struct cow_tree *t)
 
 void cow_tree_sweep(struct cow_tree *t)
 {
-	int64_t before = now_ms() - REST_MS;
+	int64_t begun = now_ms();
 
 	if (waiting(&t->resting))
-		for (int i = 0; i < CHUNKS && free_resting(t, before, cow_mount_expire); i++)
-			usleep(PAUSE_US);
+		while (free_resting(t, begun - REST_MS) && now_ms() - begun < SWEEP_MS)
+			;
 	if (waiting(&t->shadowed))
 		free_shadowed(t);
 }
@@ -162,7 +170,7 @@ bool cow_retire_hurry(struct cow_tree *t)
 	bool any = waiting(&t->retired) || waiting(&t->resting);
 
 	cow_tree_reap(t);
-	while (free_resting(t, before, cow_mount_detach))
+	while (free_resting(t, before))
 		;
 	return any;
 }

@@ -74,6 +74,13 @@ static int point_at(const struct cow_tree *t, const char *path, bool directory)
 	return on_host < 0 ? -1 : through_container(t, on_host, path);
 }
 
+int cow_shadow_directory(const struct cow_tree *t, const char *name)
+{
+	cleanup_close int on_host = make_point(t, name, true);
+
+	return on_host < 0 ? -1 : through_container(t, on_host, name);
+}
+
 /* Where it had its place, if that can be had, or else somewhere. */
 static int point_for(const struct cow_tree *t, const struct cow_graft *g, char **where)
 {
