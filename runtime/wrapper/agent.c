@@ -1,5 +1,6 @@
 #include "agent.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -43,16 +44,18 @@ static bool serves(pid_t pid, const char *key_dir)
 {
 	cleanup_free char *text = NULL;
 	char directory[32];
+	bool ours = false, agent = false;
 	size_t size;
 
 	snprintf(directory, sizeof(directory), "/proc/%d", (int)pid);
 	text = read_small(directory, "cmdline", &size);
 	if (text == NULL)
 		return false;
-	for (const char *word = text; word < text + size; word += strlen(word) + 1)
-		if (strcmp(word, key_dir) == 0)
-			return true;
-	return false;
+	for (const char *word = text; word < text + size; word += strlen(word) + 1) {
+		ours = ours || strcmp(word, key_dir) == 0;
+		agent = agent || strcmp(word, "--ready-fd") == 0;
+	}
+	return ours && agent;
 }
 
 /* A pidfd of the agent, or -1: there is none (any more). */
@@ -122,23 +125,35 @@ static void describe_end(pid_t pid, char text[64])
 		snprintf(text, 64, "it ended with status %d", WEXITSTATUS(status));
 }
 
-static void kill_agent(pid_t starter, const char *key_dir)
+static void kill_by(int pidfd)
 {
-	cleanup_close int pidfd = open_agent(key_dir);
+	if (pidfd < 0)
+		return;
+	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+	ended(pidfd, END_MILLISECONDS);
+}
 
-	if (starter > 0) {
-		kill(starter, SIGKILL);
-		waitpid(starter, NULL, 0);
-	}
-	if (pidfd >= 0) {
-		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
-		ended(pidfd, END_MILLISECONDS);
+/* One that hangs has perhaps not come as far as writing agent.pid. */
+static void kill_every_agent(const char *key_dir)
+{
+	cleanup_dir DIR *proc = opendir("/proc");
+
+	for (const struct dirent *e; proc != NULL && (e = readdir(proc)) != NULL;) {
+		pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
+		cleanup_close int pidfd = pid > 1 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+
+		if (pidfd >= 0 && serves(pid, key_dir))
+			kill_by(pidfd);
 	}
 }
 
-void cow_agent_abandon(struct cow_agent_start *s)
+static void abandon(struct cow_agent_start *s)
 {
-	kill_agent(s->pid, s->key_dir);
+	if (s->pid > 0) {
+		kill(s->pid, SIGKILL);
+		waitpid(s->pid, NULL, 0);
+	}
+	kill_every_agent(s->key_dir);
 	cow_close_fd(&s->ready);
 }
 
@@ -150,7 +165,7 @@ int cow_agent_await(struct cow_agent_start *s, struct cow_error **err)
 	if (read_line(s->ready, line) != 0) {
 		int errnum = errno;
 
-		cow_agent_abandon(s);
+		abandon(s);
 		if (errnum == ETIMEDOUT)
 			return cow_error_set(err, 0, "%s did not say in %d seconds that it is ready", s->program,
 					     READY_MILLISECONDS / 1000);
@@ -165,11 +180,11 @@ int cow_agent_await(struct cow_agent_start *s, struct cow_error **err)
 	if (line[0] == '\0') {
 		describe_end(s->pid, how);
 		s->pid = 0;
-		cow_agent_abandon(s);
+		abandon(s);
 		return cow_error_set(err, 0, "%s could not be started: %s", s->program, how);
 	}
 	line[strcspn(line, "\n")] = '\0';
-	cow_agent_abandon(s);
+	abandon(s);
 	return cow_error_set(err, 0, "%s", line);
 }
 
@@ -252,6 +267,6 @@ int cow_agent_stop(const char *key_dir, struct cow_error **err)
 		cow_log_info("%s", refused->message);
 	if (answer != NULL && ended(pidfd, END_MILLISECONDS))
 		return 0;
-	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
-	return ended(pidfd, END_MILLISECONDS) ? 0 : cow_error_set(err, 0, "the agent of %s cannot be ended", key_dir);
+	kill_by(pidfd);
+	return ended(pidfd, 0) ? 0 : cow_error_set(err, 0, "the agent of %s cannot be ended", key_dir);
 }

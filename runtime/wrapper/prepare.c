@@ -16,10 +16,10 @@
 #include "spec.h"
 
 /*
- * The order of things. Nothing that another can see is done before all that can be checked is checked; then KEY, which
- * reserves the id; the branch; the edit, in memory, which says which way to the listener is taken; state.json, which
- * hook and agent read; the agent, which takes the branch's lock; and config.json as the last, so that a bundle is never
- * edited for a container that cannot be.
+ * The order of things. KEY reserves the id. Then all that can be checked is, before anything else is made: the
+ * request's trees, the delegate. Then the branch; the agent, which takes the branch's lock; meanwhile the edit in
+ * memory, which says which way to the listener is taken, and state.json, which the hook reads. config.json is replaced
+ * as the last, so that a bundle is never edited for a container that cannot be.
  */
 
 /* --- KEY ---------------------------------------------------------------------------------------------------------- */
@@ -132,6 +132,7 @@ static struct cow_json *trees_json(const struct cow_preparation *p)
 	return trees;
 }
 
+/* init_path NULL: before the edit. The agent only reads whose it is and which branch. */
 static int write_state(const struct cow_preparation *p, const struct cow_json *spec, const char *init_path,
 		       struct cow_error **err)
 {
@@ -149,13 +150,14 @@ static int write_state(const struct cow_preparation *p, const struct cow_json *s
 		{"listener", p->by_delegate ? "delegate" : "init"},
 		{"onExit", p->request->on_exit},
 		{"delegate", p->w->delegate},
-		{"init", init_path},
 		{"cwd", cwd != NULL ? cwd : "/"},
+		{"init", init_path},
 	};
 
 	cow_json_set(o, "version", cow_json_new_int(1));
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
-		cow_json_set(o, texts[i].key, cow_json_new_string(texts[i].value));
+		if (texts[i].value != NULL)
+			cow_json_set(o, texts[i].key, cow_json_new_string(texts[i].value));
 	cow_json_set(o, "landlock", cow_json_new_bool(p->request->landlock));
 	cow_json_set(o, "trees", trees_json(p));
 	return cow_key_write(&p->key, o, err);
@@ -204,30 +206,39 @@ static int connect_listener(struct cow_preparation *p, struct cow_error **err)
 
 /* --- all of it ---------------------------------------------------------------------------------------------------- */
 
-/* config.json is written while the agent starts. */
-static int start_agent(struct cow_preparation *p, const char *program, const struct cow_json *spec,
+/* The edit, and the new config.json beside the old one. */
+static int edit_and_stage(struct cow_preparation *p, struct cow_json *spec, char *const programs[3],
+			  struct cow_error **err)
+{
+	char init_path[COW_SPEC_PATH_MAX];
+
+	if (edit(p, spec, programs, init_path, err) != 0 || write_state(p, spec, init_path, err) != 0)
+		return -1;
+	return cow_bundle_stage(p->bundle, spec, err);
+}
+
+/* The agent takes a moment to start, and the edit another: both at once. */
+static int start_agent(struct cow_preparation *p, struct cow_json *spec, char *const programs[3],
 		       const struct cow_signals *signals, struct cow_error **err)
 {
 	struct cow_agent_start start;
+	int edited;
 
-	if (cow_agent_start(&start, program, p->key.path, signals, err) != 0)
+	if (write_state(p, spec, NULL, err) != 0 ||
+	    cow_agent_start(&start, programs[2], p->key.path, signals, err) != 0)
 		return -1;
-	if (cow_bundle_stage(p->bundle, spec, err) != 0) {
-		cow_agent_abandon(&start);
-		return -1;
-	}
-	if (cow_agent_await(&start, err) != 0)
+	edited = edit_and_stage(p, spec, programs, err);
+	/* An agent that is not wanted any more is waited for all the same: then it can be told to go. */
+	if (cow_agent_await(&start, edited == 0 ? err : NULL) != 0)
 		return -1;
 	p->agent_started = true;
 	cow_key_unlock(&p->key);
-	return 0;
+	return edited;
 }
 
 static int prepare(struct cow_preparation *p, struct cow_json *spec, char *programs[3],
 		   const struct cow_signals *signals, struct cow_error **err)
 {
-	char init_path[COW_SPEC_PATH_MAX];
-
 	p->store = cow_place_store(err);
 	if (p->store == NULL || find_programs(programs, err) != 0 || take_key(p, err) != 0)
 		return -1;
@@ -238,9 +249,8 @@ static int prepare(struct cow_preparation *p, struct cow_json *spec, char *progr
 		return -1;
 	p->branch = cow_branch_create(p->store, p->request->branch, p->id, p->trees, p->request->nworkdirs,
 				      &p->branch_made, err);
-	if (p->branch == NULL || edit(p, spec, programs, init_path, err) != 0 ||
-	    write_state(p, spec, init_path, err) != 0 || start_agent(p, programs[2], spec, signals, err) != 0 ||
-	    record_mountpoints(p, err) != 0 || connect_listener(p, err) != 0)
+	if (p->branch == NULL || start_agent(p, spec, programs, signals, err) != 0 || record_mountpoints(p, err) != 0 ||
+	    connect_listener(p, err) != 0)
 		return -1;
 	return cow_bundle_replace(p->bundle, err);
 }
