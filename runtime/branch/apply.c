@@ -135,6 +135,32 @@ static int attach(const struct run *r, const struct cow_step *s)
 	return 0;
 }
 
+/* The stage may still have the name from a run that was killed; whether it was done is seen by the inode. */
+static int make_link(const struct run *r, const struct cow_step *s)
+{
+	int stage = r->places[s->tree].stage;
+	cleanup_close int from = cow_beneath_open(r->places[s->tree].lower, s->source, O_PATH, true);
+	cleanup_close int to = cow_beneath_open(r->places[s->tree].lower, s->path, O_PATH, true);
+	cleanup_close int dir = -1;
+	const char *name;
+	struct stat a, b;
+
+	if (from < 0 || fstat(from, &a) != 0)
+		return is_missing(errno) ? conflict(r, s, "what it is a link to is gone from the host")
+					 : failed(r, s, "make");
+	if (to >= 0 && fstat(to, &b) == 0 && a.st_ino == b.st_ino)
+		return 0;
+	if (unlinkat(stage, s->staged, 0) != 0 && errno != ENOENT)
+		return failed(r, s, "make");
+	dir = cow_beneath_parent(r->places[s->tree].lower, s->source, true, &name);
+	if (dir < 0 || linkat(dir, name, stage, s->staged, 0) != 0) {
+		/* Too many links, or a file that we may not link to: then a copy. */
+		if (cow_stage_copy(stage, from, s->staged) != 0)
+			return failed(r, s, "make");
+	}
+	return attach(r, s);
+}
+
 static int set_attributes(const struct run *r, const struct cow_step *s)
 {
 	cleanup_close int from = cow_beneath_open(r->places[s->tree].upper, s->path, O_RDONLY | O_DIRECTORY, true);
@@ -166,6 +192,8 @@ static int do_step(const struct run *r, const struct cow_step *s)
 		return detach(r, s);
 	case COW_STEP_ATTACH:
 		return attach(r, s);
+	case COW_STEP_LINK:
+		return make_link(r, s);
 	case COW_STEP_ATTRIBUTES:
 		return set_attributes(r, s);
 	case COW_STEP_TIMES:

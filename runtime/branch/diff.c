@@ -9,6 +9,7 @@
 
 #include "../lib/fd.h"
 #include "../lib/log.h"
+#include "beneath.h"
 #include "changed.h"
 
 static struct cow_change *add(struct cow_diff *d, char op, const struct cow_node *n)
@@ -142,6 +143,16 @@ static void push_gone(struct gone_list *g, char *path, const struct cow_lower_st
 	g->list[g->count++] = (struct gone){path, stamp, inside};
 }
 
+/* What the host deleted as well is no change any more; the agent, too, drops a placeholder when its lower is gone. */
+static bool still_there(const struct cow_diff *d, const char *path)
+{
+	const char *name;
+	cleanup_close int dir = cow_beneath_parent(d->lower, path, false, &name);
+
+	return dir < 0 ? errno != ENOENT && errno != ENOTDIR && errno != ELOOP
+		       : faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 /* A deleted entry, and what was deleted in it before; what was moved out of it is listed where it is now. */
 static void list_gone(struct cow_diff *d, struct gone_list *g)
 {
@@ -149,10 +160,13 @@ static void list_gone(struct cow_diff *d, struct gone_list *g)
 		struct gone at = g->list[--g->count];
 		const struct cow_journal_split *split =
 			S_ISDIR(at.stamp->mode) ? cow_dict_get(&d->origins.splits, at.path) : NULL;
-		struct cow_change *c = add(d, 'D', NULL);
 
-		set_old(c, at.path, at.stamp);
-		c->inside = at.inside;
+		if (still_there(d, at.path)) {
+			struct cow_change *c = add(d, 'D', NULL);
+
+			set_old(c, at.path, at.stamp);
+			c->inside = at.inside;
+		}
 		for (size_t i = 0; split != NULL && i < split->nentries; i++) {
 			char *path = cow_name_join(at.path, split->entries[i].name);
 

@@ -14,7 +14,7 @@ static const char *const mark_names[] = {[COW_PLAN_MOVED] = "commit.moved", [COW
 #define PLAN_MAGIC 0x63776f63u /* "cowc" */
 enum { PLAN_VERSION = 1 };
 
-/* The file: this, then for each step a struct record and its path. Host byte order, as the journal. */
+/* The file: this, then for each step a struct record and its two paths. Host byte order, as the journal. */
 struct header {
 	uint32_t magic, version;
 	uint64_t size, count;
@@ -24,13 +24,14 @@ struct header {
 struct record {
 	uint32_t kind;
 	uint32_t tree;
-	uint64_t length; /* of the path, without a NUL */
+	uint64_t length, source_length; /* of the paths, without a NUL */
 	struct cow_lower_stamp expect;
 	int64_t sec, nsec;
 	char staged[24];
 };
 
-struct cow_step *cow_plan_add(struct cow_plan *p, enum cow_step_kind kind, size_t tree, const char *path)
+struct cow_step *cow_plan_add(struct cow_plan *p, enum cow_step_kind kind, size_t tree, const char *path,
+			      const char *source)
 {
 	struct cow_step *s;
 
@@ -45,15 +46,18 @@ struct cow_step *cow_plan_add(struct cow_plan *p, enum cow_step_kind kind, size_
 	s->kind = kind;
 	s->tree = tree;
 	s->path = strdup(path);
-	if (s->path == NULL)
+	s->source = strdup(source);
+	if (s->path == NULL || s->source == NULL)
 		abort();
 	return s;
 }
 
 void cow_plan_clear(struct cow_plan *p)
 {
-	for (size_t i = 0; i < p->count; i++)
+	for (size_t i = 0; i < p->count; i++) {
 		free(p->steps[i].path);
+		free(p->steps[i].source);
+	}
 	free(p->steps);
 	memset(p, 0, sizeof(*p));
 }
@@ -87,7 +91,7 @@ static char *serialise(const struct cow_plan *p, size_t *size)
 
 	*size = sizeof(head);
 	for (size_t i = 0; i < p->count; i++)
-		*size += sizeof(struct record) + strlen(p->steps[i].path);
+		*size += sizeof(struct record) + strlen(p->steps[i].path) + strlen(p->steps[i].source);
 	text = malloc(*size);
 	if (text == NULL)
 		abort();
@@ -100,12 +104,14 @@ static char *serialise(const struct cow_plan *p, size_t *size)
 		rec.kind = s->kind;
 		rec.tree = (uint32_t)s->tree;
 		rec.length = strlen(s->path);
+		rec.source_length = strlen(s->source);
 		rec.expect = s->expect;
 		rec.sec = s->mtime.tv_sec;
 		rec.nsec = s->mtime.tv_nsec;
 		memcpy(rec.staged, s->staged, sizeof(rec.staged));
 		at = (char *)memcpy(at, &rec, sizeof(rec)) + sizeof(rec);
 		at = (char *)memcpy(at, s->path, rec.length) + rec.length;
+		at = (char *)memcpy(at, s->source, rec.source_length) + rec.source_length;
 	}
 	head.size = *size;
 	head.sum = checksum(text + sizeof(head), *size - sizeof(head));
@@ -169,20 +175,23 @@ static int parse(struct cow_plan *p, const struct cow_branch *b, const char *tex
 	for (uint64_t i = 0; i < head.count; i++) {
 		struct record rec;
 		cleanup_free char *path = NULL;
+		cleanup_free char *source = NULL;
 		struct cow_step *s;
 
 		if ((size_t)(end - at) < sizeof(rec))
 			return -1;
 		memcpy(&rec, at, sizeof(rec));
 		at += sizeof(rec);
-		if (rec.length > (size_t)(end - at) || rec.tree >= b->ntrees || rec.kind < COW_STEP_DETACH ||
-		    rec.kind > COW_STEP_TIMES || memchr(rec.staged, '\0', sizeof(rec.staged)) == NULL)
+		if (rec.length > (size_t)(end - at) || rec.source_length > (size_t)(end - at) - rec.length ||
+		    rec.tree >= b->ntrees || rec.kind < COW_STEP_DETACH || rec.kind > COW_STEP_TIMES ||
+		    memchr(rec.staged, '\0', sizeof(rec.staged)) == NULL)
 			return -1;
 		path = strndup(at, rec.length);
-		at += rec.length;
-		if (path == NULL)
+		source = strndup(at + rec.length, rec.source_length);
+		at += rec.length + rec.source_length;
+		if (path == NULL || source == NULL)
 			abort();
-		s = cow_plan_add(p, (enum cow_step_kind)rec.kind, rec.tree, path);
+		s = cow_plan_add(p, (enum cow_step_kind)rec.kind, rec.tree, path, source);
 		s->expect = rec.expect;
 		s->mtime.tv_sec = rec.sec;
 		s->mtime.tv_nsec = rec.nsec;

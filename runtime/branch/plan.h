@@ -17,6 +17,7 @@
 enum cow_step_kind {
 	COW_STEP_DETACH = 1, /* lower `path` goes to stage name `staged` */
 	COW_STEP_ATTACH,     /* stage name `staged` goes to lower `path`; a file may replace one */
+	COW_STEP_LINK,       /* lower `path` becomes a further name of lower `source`, by way of stage name `staged` */
 	COW_STEP_ATTRIBUTES, /* owner, mode and extended attributes of directory `path` of the upper go to the lower's
 			      */
 	COW_STEP_TIMES,      /* modification time of directory `path` */
@@ -27,6 +28,7 @@ struct cow_step {
 	size_t tree;
 	char staged[24];               /* "" for none */
 	char *path;                    /* relative to the lower's root, as it is when the step's turn comes */
+	char *source;                  /* of LINK, else "" */
 	struct cow_lower_stamp expect; /* of what is at `path` before; ino 0: nothing is */
 	struct timespec mtime;         /* of TIMES */
 	size_t order;                  /* in which it was thought of; not kept */
@@ -38,7 +40,8 @@ struct cow_plan {
 	uint64_t numbers;
 };
 
-struct cow_step *cow_plan_add(struct cow_plan *p, enum cow_step_kind kind, size_t tree, const char *path);
+struct cow_step *cow_plan_add(struct cow_plan *p, enum cow_step_kind kind, size_t tree, const char *path,
+			      const char *source);
 void cow_plan_clear(struct cow_plan *p);
 #define cleanup_plan __attribute__((cleanup(cow_plan_clear)))
 

@@ -63,7 +63,7 @@ static void set_staged(struct preparation *p, struct cow_step *s, char kind)
 
 static struct cow_step *add_step(struct preparation *p, enum cow_step_kind kind, const char *path)
 {
-	return cow_plan_add(p->plan, kind, p->diff->tree, path);
+	return cow_plan_add(p->plan, kind, p->diff->tree, path, "");
 }
 
 /* The directory of a lower path gets other entries: if it is still in the branch, its times are to be set. */
@@ -118,14 +118,16 @@ static int expect_at(const struct preparation *p, const struct cow_change *c, st
 	return look(p, place, stamp);
 }
 
-static int attach(struct preparation *p, const struct cow_change *c, const char *staged)
+static int attach(struct preparation *p, const struct cow_change *c, const char *staged, const struct cow_node *link)
 {
+	cleanup_free char *source = link != NULL ? cow_node_path(link) : NULL;
 	struct cow_lower_stamp expect;
 	struct cow_step *s;
 
 	if (expect_at(p, c, &expect) < 0)
 		return -1;
-	s = add_step(p, COW_STEP_ATTACH, c->path);
+	s = cow_plan_add(p->plan, link != NULL ? COW_STEP_LINK : COW_STEP_ATTACH, p->diff->tree, c->path,
+			 link != NULL ? source : "");
 	s->expect = expect;
 	snprintf(s->staged, sizeof(s->staged), "%s", staged);
 	c->node->parent->touched = true;
@@ -145,16 +147,22 @@ static int add_directory(struct preparation *p, struct cow_node *n, const char *
 static int make(struct preparation *p, const struct cow_change *c)
 {
 	struct cow_node *n = (struct cow_node *)c->node;
+	const struct cow_node *link = cow_stage_linked(&p->stage, n);
 	char staged[24];
 	int result;
 
+	/* Not before the lower changes anyway: a further link shows in the change time of the file. */
+	if (link != NULL) {
+		snprintf(staged, sizeof(staged), "l%" PRIu64, ++p->plan->numbers);
+		return attach(p, c, staged, link);
+	}
 	snprintf(staged, sizeof(staged), "n%" PRIu64, ++p->plan->numbers);
 	result = cow_stage_make(&p->stage, n, staged, p->err);
 	if (result > 0)
 		cow_log_warning("%s is a socket: left out", c->path);
 	if (result != 0)
 		return result < 0 ? -1 : 0;
-	if (attach(p, c, staged) != 0)
+	if (attach(p, c, staged, NULL) != 0)
 		return -1;
 	return S_ISDIR(n->mode) ? add_directory(p, n, c->path) : 0;
 }
@@ -165,7 +173,7 @@ static int rename_old(struct preparation *p, const struct cow_change *c)
 	int there = detach(p, c->old, staged, sizeof(staged));
 
 	if (there == 1)
-		return attach(p, c, staged);
+		return attach(p, c, staged, NULL);
 	if (there < 0)
 		return -1;
 	/* Only with force: the host deleted it. What the branch has of it is made anew. */

@@ -19,6 +19,7 @@
 
 #include "../lib/fd.h"
 #include "../lib/place.h"
+#include "beneath.h"
 #include "remove.h"
 
 static const char gone_prefix[] = ".gone.";
@@ -28,9 +29,10 @@ static bool is_dots(const char *name)
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
+/* Never into something that is mounted there: it would be emptied. */
 static DIR *open_dir(int parent, const char *name)
 {
-	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int fd = cow_beneath_open(parent, name, O_RDONLY | O_DIRECTORY | O_NONBLOCK, true);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 
 	if (dir == NULL && fd >= 0)
@@ -96,7 +98,7 @@ static int sweep_top(int top, unsigned long *count)
 
 int cow_remove_tree(int parent, const char *name)
 {
-	cleanup_close int top = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	cleanup_close int top = cow_beneath_open(parent, name, O_RDONLY | O_DIRECTORY | O_NONBLOCK, true);
 	unsigned long count = 0;
 	int progress;
 
@@ -144,7 +146,7 @@ int cow_branch_sweep(const char *store, struct cow_error **err)
 
 	if (asprintf(&path, "%s/branches", store) < 0)
 		abort();
-	dir = open_dir(AT_FDCWD, path);
+	dir = opendir(path);
 	if (dir == NULL)
 		return errno == ENOENT ? 0 : cow_error_set(err, errno, "cannot open the store %s", path);
 	while ((errno = 0, de = readdir(dir)) != NULL)

@@ -21,7 +21,7 @@
  */
 struct link_source {
 	char *staged;
-	const char *lower;
+	const struct cow_node *lower;
 };
 
 static void link_key(char *out, size_t room, const struct cow_node *n)
@@ -29,7 +29,8 @@ static void link_key(char *out, size_t room, const struct cow_node *n)
 	snprintf(out, room, "%" PRIu64, n->ident.ino);
 }
 
-static void remember_link(struct cow_stage *s, const struct cow_node *n, const char *staged, const char *lower)
+static void remember_link(struct cow_stage *s, const struct cow_node *n, const char *staged,
+			  const struct cow_node *lower)
 {
 	struct link_source *source;
 	char key[24];
@@ -82,7 +83,7 @@ int cow_stage_open(struct cow_stage *s, const struct cow_diff *d, struct cow_err
 		return cow_error_set(err, errno, "cannot make %s/%s", d->branch->trees[d->tree].lower, name);
 	for (const struct cow_node *n = d->root; n != NULL; n = cow_node_next(n, !n->mountpoint))
 		if (n->copy != NULL && n->origin != NULL && n->nlink > 1 && !n->modified && still_the_same(d, n))
-			remember_link(s, n, NULL, n->origin);
+			remember_link(s, n, NULL, n);
 	return 0;
 }
 
@@ -169,31 +170,39 @@ static int make_other(int stage, int up, const struct stat *st, const char *name
 	return cow_copy_times(fd, st);
 }
 
-/* 1: it is a further name of something that is there. 0: it has to be made. -1 with errno. */
-static int try_link(struct cow_stage *s, const struct cow_node *n, const char *name)
+static const struct link_source *find_link(const struct cow_stage *s, const struct cow_node *n)
 {
-	cleanup_close int dir = -1;
-	const struct link_source *source;
-	const char *from;
 	char key[24];
 
 	link_key(key, sizeof(key), n);
-	source = n->nlink > 1 ? cow_dict_get(&s->links, key) : NULL;
-	if (source == NULL)
-		return 0;
-	if (source->staged != NULL)
-		return linkat(s->fd, source->staged, s->fd, name, 0) == 0 ? 1 : errno == EMLINK ? 0 : -1;
-	dir = cow_beneath_parent(s->diff->lower, source->lower, true, &from);
-	return dir >= 0 && linkat(dir, from, s->fd, name, 0) == 0 ? 1 : 0;
+	return n->nlink > 1 && !S_ISDIR(n->mode) ? cow_dict_get(&s->links, key) : NULL;
+}
+
+const struct cow_node *cow_stage_linked(const struct cow_stage *s, const struct cow_node *n)
+{
+	const struct link_source *source = find_link(s, n);
+
+	return source != NULL && source->lower != n ? source->lower : NULL;
+}
+
+int cow_stage_copy(int stage, int from, const char *name)
+{
+	struct stat st;
+
+	if (fstat(from, &st) != 0)
+		return -1;
+	if (S_ISLNK(st.st_mode))
+		return make_link(stage, from, &st, name);
+	return S_ISREG(st.st_mode) ? make_file(stage, from, &st, name) : make_other(stage, from, &st, name);
 }
 
 int cow_stage_make(struct cow_stage *s, const struct cow_node *n, const char *name, struct cow_error **err)
 {
 	cleanup_free char *path = cow_node_path(n);
 	cleanup_close int up = cow_beneath_open(s->diff->upper, path, O_PATH, true);
+	const struct link_source *source = find_link(s, n);
 	struct cow_ident ident;
 	struct stat st;
-	int result;
 
 	if (S_ISSOCK(n->mode))
 		return 1;
@@ -201,14 +210,9 @@ int cow_stage_make(struct cow_stage *s, const struct cow_node *n, const char *na
 		return cow_error_set(err, errno, "branch %s: %s", s->diff->branch->name, path);
 	if (!cow_ident_equal(&ident, &n->ident) || ((st.st_mode ^ n->mode) & S_IFMT) != 0)
 		return cow_error_set(err, 0, "branch %s: %s changed while it was read", s->diff->branch->name, path);
-	result = S_ISDIR(n->mode) ? 0 : try_link(s, n, name);
-	if (result == 0 && S_ISLNK(st.st_mode))
-		result = make_link(s->fd, up, &st, name);
-	else if (result == 0 && S_ISREG(st.st_mode))
-		result = make_file(s->fd, up, &st, name);
-	else if (result == 0)
-		result = make_other(s->fd, up, &st, name);
-	if (result < 0)
+	if (source != NULL && source->staged != NULL && linkat(s->fd, source->staged, s->fd, name, 0) == 0)
+		return 0;
+	if (cow_stage_copy(s->fd, up, name) != 0)
 		return cow_error_set(err, errno, "cannot copy %s to %s", path,
 				     s->diff->branch->trees[s->diff->tree].lower);
 	if (n->nlink > 1 && !S_ISDIR(n->mode))

@@ -66,6 +66,7 @@ int cow_branch_diff_main(int argc, char **argv, struct cow_error **err)
 	};
 	cleanup_branch struct cow_branch *b = NULL;
 	cleanup_rows struct cow_rows rows = {0};
+	struct cow_style style = {.guard = isatty(STDOUT_FILENO)};
 	int colored;
 
 	if (cow_options_parse(argc, argv, options, "branch", 1, 1, err) < 0)
@@ -75,6 +76,7 @@ int cow_branch_diff_main(int argc, char **argv, struct cow_error **err)
 	colored = use_color(color, err);
 	if (colored < 0)
 		return -1;
+	style.color = colored > 0;
 	b = cow_command_load(argv[0], err);
 	if (b == NULL || cow_rows_make(&rows, b, err) != 0)
 		return -1;
@@ -84,5 +86,5 @@ int cow_branch_diff_main(int argc, char **argv, struct cow_error **err)
 		return print_null(&rows, err);
 	if (status)
 		return print_status(&rows, err);
-	return stat ? cow_patch_stat(&rows, err) : cow_patch_print(&rows, colored > 0, err);
+	return stat ? cow_patch_stat(&rows, err) : cow_patch_print(&rows, &style, err);
 }

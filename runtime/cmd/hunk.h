@@ -20,8 +20,15 @@ struct cow_lines {
 	bool binary;
 };
 
+struct cow_style {
+	bool color;
+	bool guard; /* stdout is a terminal: control characters, which a container may have put there, are shown instead
+		     */
+};
+
 /* Prints the hunks to stdout. 0 or -1 with *err. */
-int cow_hunks_print(const struct cow_version *old, const struct cow_version *new, bool color, struct cow_error **err);
+int cow_hunks_print(const struct cow_version *old, const struct cow_version *new, const struct cow_style *style,
+		    struct cow_error **err);
 /* Counts their lines instead. */
 int cow_hunks_count(const struct cow_version *old, const struct cow_version *new, struct cow_lines *lines,
 		    struct cow_error **err);

@@ -22,7 +22,7 @@
 #include "hunk.h"
 
 struct printer {
-	bool color;
+	const struct cow_style *style;
 	struct cow_error **err;
 };
 
@@ -152,8 +152,8 @@ static void print_attributes(const struct side *old, const struct side *new, boo
 
 static void print_header(const struct printer *p, const struct side *old, const struct side *new)
 {
-	const char *on = p->color ? "\033[1m" : "";
-	const char *off = p->color ? "\033[0m" : "";
+	const char *on = p->style->color ? "\033[1m" : "";
+	const char *off = p->style->color ? "\033[0m" : "";
 	cleanup_free char *a = lettered('a', old->path);
 	cleanup_free char *b = lettered('b', new->path);
 
@@ -194,7 +194,7 @@ static int print_known(const struct printer *p, const struct side *old, const st
 			return 0;
 	}
 	print_header(p, old, new);
-	return same ? 0 : cow_hunks_print(&a, &b, p->color, p->err);
+	return same ? 0 : cow_hunks_print(&a, &b, p->style, p->err);
 }
 
 static void print_unknown(const struct side *old, const struct side *new)
@@ -327,9 +327,9 @@ static int print_row(const struct printer *p, const struct cow_row *row)
 	return print_change(p, row->diff, c->old, c->path, false);
 }
 
-int cow_patch_print(const struct cow_rows *rows, bool color, struct cow_error **err)
+int cow_patch_print(const struct cow_rows *rows, const struct cow_style *style, struct cow_error **err)
 {
-	const struct printer p = {color, err};
+	const struct printer p = {style, err};
 
 	for (size_t i = 0; i < rows->count; i++)
 		if (print_row(&p, &rows->list[i]) != 0)

@@ -114,11 +114,13 @@ char *cow_quote_path(const char *path)
 	return text;
 }
 
-/* Length of a well-formed UTF-8 sequence (RFC 3629), or 0. */
-static size_t utf8_length(const unsigned char *p)
+size_t cow_utf8_length(const char *text, size_t left)
 {
+	const unsigned char *p = (const unsigned char *)text;
 	size_t length = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
 
+	if (length > left)
+		return 0;
 	for (size_t i = 1; i < length; i++)
 		if ((p[i] & 0xc0) != 0x80)
 			return 0;
@@ -137,8 +139,8 @@ static char *with_replacements(const char *path)
 
 	if (text == NULL)
 		abort();
-	for (const unsigned char *p = (const unsigned char *)path; *p != '\0';) {
-		size_t length = utf8_length(p);
+	for (const char *p = path, *end = path + strlen(path); p < end;) {
+		size_t length = cow_utf8_length(p, (size_t)(end - p));
 
 		if (length == 0) {
 			valid = false;

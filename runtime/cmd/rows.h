@@ -33,6 +33,8 @@ char *cow_shown_path(const struct cow_branch *b, size_t tree, const char *path);
 char *cow_quote_path(const char *path);
 /* Sets `key`, and KEYBase64 beside it where the path is not UTF-8 (then `key` has U+FFFD for what is not). */
 void cow_json_set_path(struct cow_json *o, const char *key, const char *path);
+/* Length of the UTF-8 character (RFC 3629) that `text` begins with, or 0 if it does not. */
+size_t cow_utf8_length(const char *text, size_t left);
 struct cow_json *cow_row_json(const struct cow_row *row);
 /* One line of --name-status, with its end. */
 void cow_row_print(const struct cow_row *row);

@@ -155,7 +155,7 @@ static void half_committed(void)
 	cleanup_branch struct cow_branch *again = NULL;
 	cleanup_plan struct cow_plan plan = {0};
 	cleanup_plan struct cow_plan loaded = {0};
-	struct cow_step *s = cow_plan_add(&plan, COW_STEP_ATTACH, 0, "a/\xff\n");
+	struct cow_step *s = cow_plan_add(&plan, COW_STEP_ATTACH, 0, "a/\xff\n", "");
 
 	strcpy(s->staged, "n18446744073709551615");
 	s->expect.ino = 7;
