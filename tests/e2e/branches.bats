@@ -82,21 +82,69 @@ EOF
   [[ ! -e $T/patched/src/util.h ]]
 }
 
-@test "commit makes the lower what the container saw" {
-  changed_branch
-  # A second container shows what is in the branch; it leaves it as it is.
-  container_defaults "$ID"
-  start "$ID-look" /bin/sleep 60
-  "$BATS_TEST_DIRNAME/listing" "/proc/$(pid_of "$ID-look")/root/work" >/dev/null
-  content_of "/proc/$(pid_of "$ID-look")/root/work" >"$T/want"
-  remove "$ID-look"
+# committed_is_seen: commits $ID; the lower must then be what a second container shows of the branch.
+committed_is_seen() {
+  what_is_seen
   lower_untouched
   branch commit "$ID"
+  lower_is_what_was_seen
+}
+
+what_is_seen() {
+  container_defaults "$ID"
+  start "$ID-look" /bin/sleep 60
+  content_of "/proc/$(pid_of "$ID-look")/root/work" >"$T/want"
+  remove "$ID-look"
+}
+
+lower_is_what_was_seen() {
   content_of "$LOWER" >"$T/got"
   diff "$T/want" "$T/got"
-  [[ $LOWER/new.sh -ef $LOWER/made/hard ]]
-  not grep -qw "$ID" <(branch ls) || [[ ! $(branch diff --name-status "$ID") ]]
+  [[ ! $(find "$LOWER" -name '.cowrun*') ]]
   rm "$T/before" # The lower was changed on purpose.
+}
+
+@test "commit makes the lower what the container saw" {
+  changed_branch
+  committed_is_seen
+  [[ $LOWER/new.sh -ef $LOWER/made/hard ]]
+  [[ $(branch ls) != *"$ID"* ]] || [[ ! $(branch diff --name-status "$ID") ]]
+}
+
+@test "commit after git, make, tar, cp -a and rm -rf" {
+  (
+    cd "$LOWER"
+    git init -q -b main . && git config user.name Test && git config user.email test@example.org
+    git add . && git commit -q -m one
+    for i in {1..30}; do echo "$i" >>README && git commit -q -a -m "$i"; done
+  )
+  in_branch <<'EOF'
+git checkout -q -b other HEAD~10
+git mv many some && sed -i s/file/FILE/ some/1? && git rm -q -r src/deep && git commit -q -a -m branch
+git merge -q -m merge main
+git gc -q
+make -s -C src prog
+tar cf own/src.tar src && rm -rf src && tar xf own/src.tar && mv src/main.c src/c && cp -a src/c src/main.c
+cp -a some some2 && rm -rf some && mv some2 some
+mv bin empty/ && ln empty/bin/echo echo && mv kinds/xattr README.x && mv -f README.x README
+mkdir -p a/b/c && mv private a/b/c/ && mv a own/ && chmod 0500 own/a/b
+mv own/a/b x && ln -s x own/a/b && mkdir private
+EOF
+  committed_is_seen
+}
+
+@test "a commit that is killed is repeated" {
+  local n status
+  changed_branch
+  what_is_seen
+  for ((n = 1; n <= 200; n++)); do
+    status=0
+    timeout -s KILL "0.00$((n % 10))" "$COWRUN" branch commit "$ID" >"$T/said" 2>&1 || status=$?
+    ((status == 137)) || break
+  done
+  echo "killed $((n - 1)) times; then: $(<"$T/said")"
+  [[ $status == 0 ]]
+  lower_is_what_was_seen
 }
 
 @test "commit of an untouched branch changes nothing" {
