@@ -370,6 +370,17 @@ static void push_options(struct vector *to, const struct cow_arg_list *list, boo
 	}
 }
 
+/* Would a word be taken for an option? Of exec only the first: what follows the id is never looked at. */
+static bool needs_dashes(const struct cow_args *a)
+{
+	size_t n = a->verb == COW_VERB_EXEC && a->nwords > 1 ? 1 : a->nwords;
+
+	for (size_t i = 0; i < n; i++)
+		if (is_option(a->words[i]))
+			return true;
+	return false;
+}
+
 char **cow_args_render(const struct cow_args *a, const char *program)
 {
 	struct vector to = {0};
@@ -379,7 +390,7 @@ char **cow_args_render(const struct cow_args *a, const char *program)
 	if (a->command != NULL)
 		push(&to, copy(a->command));
 	push_options(&to, &a->options, false);
-	if (a->nwords > 0 && a->words[0][0] == '-')
+	if (needs_dashes(a))
 		push(&to, copy("--"));
 	for (size_t i = 0; i < a->nwords; i++)
 		push(&to, copy(a->words[i]));

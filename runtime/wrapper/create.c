@@ -36,7 +36,7 @@ static int after_run(struct cow_preparation *p, bool leave, struct cow_error **e
 	cleanup_key struct cow_key k = COW_KEY_NONE;
 	int found;
 
-	if (leave && cow_wrapper_exists(p->w, p->id))
+	if (leave && cow_wrapper_exists(p->w, p->w->delegate, p->id))
 		return 0;
 	found = cow_key_lock(&k, p->key.path, err);
 	if (found <= 0)
@@ -63,7 +63,7 @@ static int run_delegate(struct cow_preparation *p, const struct cow_signals *sig
 	}
 	if (run && !cow_args_flag(&w->args, COW_OPTION_DETACH))
 		return after_run(p, signalled || cow_args_flag(&w->args, COW_OPTION_KEEP), err) == 0 ? status : -1;
-	if (status != 0 && !(signalled && cow_wrapper_exists(w, p->id)))
+	if (status != 0 && !(signalled && cow_wrapper_exists(w, w->delegate, p->id)))
 		cow_unprepare(p, !run);
 	return status;
 }

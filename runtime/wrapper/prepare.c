@@ -28,8 +28,10 @@
 static int check_stale(struct cow_preparation *p, struct cow_error **err)
 {
 	cleanup_json struct cow_json *status = cow_agent_status(p->key.path, NULL);
+	cleanup_json struct cow_json *state = cow_key_read(&p->key, NULL);
+	const char *delegate = cow_json_string(cow_json_get(state, "delegate"));
 
-	if (status != NULL || cow_wrapper_exists(p->w, p->id))
+	if (status != NULL || cow_wrapper_exists(p->w, delegate != NULL ? delegate : p->w->delegate, p->id))
 		return cow_error_set(err, 0, "container %s exists already", p->id);
 	if (cow_agent_stop(p->key.path, err) != 0)
 		return -1;

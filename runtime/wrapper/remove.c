@@ -71,7 +71,7 @@ static int retire_id(struct cow_wrapper *w, const char *path, const char *id, bo
 	cleanup_key struct cow_key k = COW_KEY_NONE;
 	int found;
 
-	if (!deleted && cow_wrapper_exists(w, id))
+	if (!deleted && cow_wrapper_exists(w, w->delegate, id))
 		return FATE_LIVES;
 	found = cow_key_lock(&k, path, err);
 	if (found < 0 || (found > 0 && cow_retire(&k, err) != 0))
@@ -88,27 +88,45 @@ static int run_delegate(struct cow_wrapper *w, struct cow_error **err)
 	return cow_wrapper_delegate(w, &signals, -1, -1, &signalled, err);
 }
 
+/* Was the container of KEY made by the delegate that is run now? */
+static bool same_delegate(const struct cow_wrapper *w, const char *path)
+{
+	cleanup_key struct cow_key k = COW_KEY_NONE;
+	cleanup_json struct cow_json *state = cow_key_open(&k, path, NULL) > 0 ? cow_key_read(&k, NULL) : NULL;
+	const char *delegate = cow_json_string(cow_json_get(state, "delegate"));
+
+	return delegate != NULL && strcmp(delegate, w->delegate) == 0;
+}
+
+/* KEY's id if it is one of this --root. Caller frees. */
+static char *id_of(const struct cow_wrapper *w, const char *name)
+{
+	cleanup_free char *any = cow_wrapper_key_path(w, "x");
+	const char *suffix = any != NULL ? strrchr(any, '.') : NULL;
+	const char *dot = strrchr(name, '.');
+
+	return suffix != NULL && dot != NULL && strcmp(dot, suffix) == 0 ? strndup(name, (size_t)(dot - name)) : NULL;
+}
+
 /* crun's `delete --regex`: every container of this --root that is gone afterwards. */
 static int delete_regex(struct cow_wrapper *w, struct cow_error **err)
 {
-	cleanup_free char *pattern = cow_wrapper_key_path(w, "x");
 	cleanup_dir DIR *dir = w->state != NULL ? opendir(w->state) : NULL;
 	int status;
 
-	if (pattern == NULL || dir == NULL)
+	if (dir == NULL)
 		return cow_wrapper_pass(w, err);
 	if (cow_wrapper_choose(w, err) != 0)
 		return -1;
 	status = run_delegate(w, err);
 	if (status < 0)
 		return -1;
+	cow_wrapper_open_log(&w->args);
 	for (const struct dirent *e; (e = readdir(dir)) != NULL;) {
-		const char *suffix = strrchr(pattern, '.');
-		const char *dot = strrchr(e->d_name, '.');
-		cleanup_free char *id = dot != NULL ? strndup(e->d_name, (size_t)(dot - e->d_name)) : NULL;
-		cleanup_free char *path = id != NULL && strcmp(dot, suffix) == 0 ? cow_wrapper_key_path(w, id) : NULL;
+		cleanup_free char *id = id_of(w, e->d_name);
+		cleanup_free char *path = id != NULL ? cow_wrapper_key_path(w, id) : NULL;
 
-		if (path != NULL && retire_id(w, path, id, false, err) < 0)
+		if (path != NULL && same_delegate(w, path) && retire_id(w, path, id, false, err) < 0)
 			return -1;
 	}
 	return status;

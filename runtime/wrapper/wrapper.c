@@ -75,11 +75,11 @@ int cow_wrapper_delegate(struct cow_wrapper *w, const struct cow_signals *signal
 	return pid < 0 ? -1 : cow_process_wait(pid, signals, signalled);
 }
 
-bool cow_wrapper_exists(struct cow_wrapper *w, const char *id)
+bool cow_wrapper_exists(const struct cow_wrapper *w, const char *delegate, const char *id)
 {
-	cleanup_vector char **argv = cow_args_render_other(&w->args, w->delegate, "state", id);
+	cleanup_vector char **argv = cow_args_render_other(&w->args, delegate, "state", id);
 
-	return cow_process_ask(w->delegate, argv, false, ASK_SECONDS, NULL, NULL) == 0;
+	return cow_process_ask(delegate, argv, false, ASK_SECONDS, NULL, NULL) == 0;
 }
 
 char *cow_wrapper_key_path(const struct cow_wrapper *w, const char *id)

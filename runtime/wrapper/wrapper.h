@@ -37,8 +37,8 @@ int cow_wrapper_pass(struct cow_wrapper *w, struct cow_error **err);
 /* The delegate as a child, with the command line rendered from w->args. Exit status, or -1 with *err. */
 int cow_wrapper_delegate(struct cow_wrapper *w, const struct cow_signals *signals, int fd, int fd_number,
 			 bool *signalled, struct cow_error **err);
-/* Does the delegate know a container of that id? */
-bool cow_wrapper_exists(struct cow_wrapper *w, const char *id);
+/* Does `delegate` know a container of that id, under the --root of the command line? */
+bool cow_wrapper_exists(const struct cow_wrapper *w, const char *delegate, const char *id);
 /* KEY's path for an id, or NULL: not an id, or there is no place. Caller frees. */
 char *cow_wrapper_key_path(const struct cow_wrapper *w, const char *id);
 

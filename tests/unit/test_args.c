@@ -270,8 +270,62 @@ static void test_root(void)
 	}
 }
 
+/* Random command lines: whatever was understood, rendering it and reading that again comes to the same. */
+static void test_random(void)
+{
+	static const char *const words[] = {"--root",   "--root=/x",
+					    "-root",    "-",
+					    "--",       "---",
+					    "-=",       "create",
+					    "run",      "exec",
+					    "delete",   "id",
+					    "-b",       "-b=/x",
+					    "-bx",      "--bun",
+					    "--no-",    "-dp",
+					    "-tdf",     "--tty=x",
+					    "--tty",    "--preserve-fds=3",
+					    "-?",       "--help",
+					    "",         "-x",
+					    "--log",    "kill",
+					    "-fr",      "--process",
+					    "--cap",    "--detach=false",
+					    "a b",      "-\xff",
+					    "--bundle="};
+	unsigned differing = 0;
+
+	srandom(1);
+	for (int round = 0; round < 20000; round++) {
+		char *argv[14] = {"cowrun"};
+		int argc = 1 + (int)(random() % 12);
+		cleanup_vector char **first = NULL;
+		cleanup_vector char **second = NULL;
+		cleanup_args struct cow_args a;
+		cleanup_args struct cow_args b;
+		int n = 0;
+
+		for (int i = 1; i < argc; i++)
+			argv[i] = (char *)words[(size_t)random() % (sizeof(words) / sizeof(*words))];
+		cow_args_parse(&a, argc, argv);
+		first = cow_args_render(&a, "d");
+		while (first[n] != NULL)
+			n++;
+		cow_args_parse(&b, n, first);
+		second = cow_args_render(&b, "d");
+		if (a.unknown != NULL || a.verb <= COW_VERB_OTHER)
+			continue; /* these are not rendered, or need not be */
+		for (int i = 0; first[i] != NULL || second[i] != NULL; i++) {
+			if (first[i] == NULL || second[i] == NULL || strcmp(first[i], second[i]) != 0) {
+				differing++;
+				break;
+			}
+		}
+	}
+	ok(differing == 0, "20,000 random command lines");
+}
+
 int main(void)
 {
+	test_random();
 	test_globals();
 	test_unknown_globals();
 	test_create();
