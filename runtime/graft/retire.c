@@ -136,20 +136,22 @@ static bool free_resting(struct cow_tree *t, int64_t before)
 
 static void free_shadowed(struct cow_tree *t)
 {
-	struct cow_graft_queue busy = {NULL, NULL};
-	struct cow_graft *g;
+	const struct cow_graft *last = NULL;
 
 	pthread_mutex_lock(&t->structure);
-	for (size_t i = 0; i < SHADOWED_AT_ONCE && (g = cow_queue_take(&t->shadowed)) != NULL; i++) {
+	for (size_t i = 0; i < SHADOWED_AT_ONCE && t->shadowed.first != last; i++) {
+		struct cow_graft *g = cow_queue_take(&t->shadowed);
+
 		if (cow_shadow_free(t, g)) {
 			cow_table_remove(t, g);
 			t->stats.freed++;
-		} else {
-			cow_queue_add(&busy, g);
+			continue;
 		}
+		/* Behind those that had no turn; it goes on taking its place in the shadow. */
+		cow_queue_add(&t->shadowed, g);
+		if (last == NULL)
+			last = g;
 	}
-	while ((g = cow_queue_take(&busy)) != NULL)
-		cow_queue_add(&t->shadowed, g); /* behind those that had no turn */
 	pthread_mutex_unlock(&t->structure);
 }
 

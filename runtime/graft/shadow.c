@@ -184,7 +184,7 @@ bool cow_shadow_free(struct cow_tree *t, struct cow_graft *g)
 		return false;
 	said = cow_mount_detach(parent, name);
 	cow_tree_leave(t);
-	if (said != 0 && said != EINVAL)
+	if (said != 0 && said != EINVAL && said != ENOENT)
 		return false;
 	remove_point(t, g->where, g->directory);
 	return true;

@@ -188,6 +188,7 @@ static void directories_scenario(struct fixture *f)
 	CHECK(!exists(seen(f, "large")) && count_entries(seen(f, "larger")) == FILES && grafted("larger/f5"));
 	CHECK(same_file(seen(f, "larger/f5"), lower(f, "large/f5")));
 	CHECK(f->tree->stats.split_entries == entries && f->tree->stats.copied_bytes == 0);
+	CHECK(ren("larger", "larger", 0) == 0 && grafted("larger/f5"));
 	/* Into another one; over an empty one, real and grafted; not over a full one; not into itself. */
 	cleanup_close int doc = real_of("doc");
 

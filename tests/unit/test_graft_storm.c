@@ -7,8 +7,14 @@
 
 #include <linux/fs.h>
 #include <pthread.h>
+#include <sys/mman.h>
 
 enum { WORKERS = 4, FILES = 24, IN_DIR = 12, STEPS = 400, READERS = 2 };
+
+/* Directories that a process of the container keeps renaming; the workers have descriptors that were opened before any
+ * split, and no names. */
+static const char *const moving[] = {"m0", "m1/sub", "m2/sub/sub"};
+enum { MOVING = sizeof(moving) / sizeof(moving[0]) };
 
 static const char *const dirs[] = {"d0", "d0/x", "d1", "d1/y/z", "d2", "d2/p/q/r", "."};
 enum { DIRS = sizeof(dirs) / sizeof(dirs[0]) };
@@ -25,9 +31,11 @@ struct worker {
 	struct fixture *f;
 	unsigned number, seed;
 	struct file files[FILES];
-	unsigned dir;                 /* where its own directory is */
-	unsigned dir_lines[IN_DIR];   /* of the files in it */
-	unsigned stale, performed[8]; /* statistics */
+	unsigned dir;                  /* where its own directory is */
+	unsigned dir_lines[IN_DIR];    /* of the files in it */
+	int moving[MOVING];            /* descriptors */
+	unsigned moving_lines[MOVING]; /* of a file in each */
+	unsigned stale, performed[9];  /* statistics */
 };
 
 static const char *name_of(const struct worker *w, unsigned k)
@@ -57,6 +65,18 @@ static int real_directory(struct worker *w, const char *path)
 			return real;
 		if (errno != ESTALE && errno != ENOENT)
 			printf("# %s: %s\n", path, strerror(errno));
+		CHECK(errno == ESTALE);
+		w->stale++;
+	}
+}
+
+static int real_of(struct worker *w, int fd)
+{
+	for (;;) {
+		int real = cow_tree_real_directory(w->f->tree, fd);
+
+		if (real >= 0)
+			return real;
 		CHECK(errno == ESTALE);
 		w->stale++;
 	}
@@ -139,7 +159,11 @@ static void move_own_directory(struct worker *w)
 	w->dir = (unsigned)rand_r(&w->seed) % DIRS;
 	cleanup_close int to = real_directory(w, dirs[w->dir]);
 
-	CHECK(cow_tree_rename(w->f->tree, from, name, to, name, 0) == 0);
+	int error = cow_tree_rename(w->f->tree, from, name, to, name, 0);
+
+	if (error != 0)
+		printf("# %s to %s: %s\n", name, dirs[w->dir], strerror(error));
+	CHECK(error == 0);
 }
 
 static void write_in_own_directory(struct worker *w)
@@ -155,10 +179,21 @@ static void write_in_own_directory(struct worker *w)
 	w->dir_lines[k]++;
 }
 
+static void write_in_moving(struct worker *w)
+{
+	unsigned i = (unsigned)rand_r(&w->seed) % MOVING;
+	cleanup_close int dir = real_of(w, w->moving[i]);
+	char name[32];
+
+	snprintf(name, sizeof(name), "t%u_m", w->number);
+	append_line(w, dir, name);
+	w->moving_lines[i]++;
+}
+
 static void step(struct worker *w)
 {
 	unsigned k = (unsigned)rand_r(&w->seed) % FILES, other = (unsigned)rand_r(&w->seed) % FILES;
-	unsigned what = (unsigned)rand_r(&w->seed) % 8;
+	unsigned what = (unsigned)rand_r(&w->seed) % 9;
 	struct file *file = &w->files[k];
 
 	w->performed[what]++;
@@ -166,6 +201,8 @@ static void step(struct worker *w)
 		return move_own_directory(w);
 	if (what == 7)
 		return write_in_own_directory(w);
+	if (what == 8)
+		return write_in_moving(w);
 	if (!file->present)
 		return create_file(w, k);
 	if (what == 0) {
@@ -239,7 +276,7 @@ static void read_all(int at, unsigned *constant)
 		*constant += strcmp(e->d_name, "constant") == 0;
 		if (fd < 0 && errno == ENOENT) {
 			/* Moved since it was listed; what nobody moves is there. */
-			CHECK(e->d_name[0] == 't');
+			CHECK(strchr("tma", e->d_name[0]) != NULL);
 			continue;
 		}
 		CHECK(fd >= 0 && fstat(fd, &st) == 0);
@@ -264,6 +301,31 @@ static int read_on(const struct fixture *f, void *data)
 		 */
 		CHECK(constant == DIRS);
 	}
+}
+
+static int keep_moving(const struct fixture *f, void *data)
+{
+	unsigned n = 0;
+
+	(void)f;
+	while (!*(volatile bool *)data) {
+		for (unsigned i = 0; i < MOVING; i++) {
+			char name[8] = "", away[16];
+
+			memcpy(name, moving[i], 2);
+			snprintf(away, sizeof(away), "away%u", i);
+			/* Not while it is a graft. */
+			if (rename(name, away) != 0) {
+				CHECK(errno == EBUSY);
+				continue;
+			}
+			n++;
+			CHECK(rename(away, name) == 0);
+		}
+		usleep(100);
+	}
+	printf("# %u renames\n", n);
+	return n > 0 ? 0 : 1;
 }
 
 /* --- the result --------------------------------------------------------------------------------------------------- */
@@ -293,6 +355,8 @@ static void check_worker(const struct worker *w)
 			continue;
 		CHECK(has_lines(seen(w->f, "%s/%s", dirs[file->dir], name_of(w, k)), first, file->lines));
 	}
+	for (unsigned i = 0; i < MOVING; i++)
+		CHECK(has_lines(seen(w->f, "%s/t%u_m", moving[i], w->number), "t\n", w->moving_lines[i]));
 	for (unsigned k = 0; k < IN_DIR; k++)
 		CHECK(has_lines(seen(w->f, "%s/t%u_dir/in%u", dirs[w->dir], w->number, k), "t\n", w->dir_lines[k]));
 }
@@ -323,7 +387,7 @@ static void check_all(struct worker *workers, size_t others)
 
 	for (unsigned i = 0; i < WORKERS; i++) {
 		check_worker(&workers[i]);
-		files += IN_DIR;
+		files += IN_DIR + MOVING;
 		for (unsigned k = 0; k < FILES; k++)
 			files += workers[i].files[k].present;
 	}
@@ -332,20 +396,30 @@ static void check_all(struct worker *workers, size_t others)
 	CHECK(count_all(workers[0].f->view) == files);
 }
 
+static void make_path(struct fixture *f, const char *wanted)
+{
+	char path[64];
+
+	strcpy(path, wanted);
+	for (char *p = path; (p = strchr(p, '/')) != NULL; *p++ = '/') {
+		*p = '\0';
+		make_dir(lower(f, "%s", path));
+	}
+	make_dir(lower(f, "%s", path));
+}
+
 static void make_storm_lower(struct fixture *f, struct worker *workers)
 {
 	char text[32];
 
 	for (unsigned i = 0; i < DIRS; i++) {
-		char path[64];
-
-		strcpy(path, dirs[i]);
-		for (char *p = path; (p = strchr(p, '/')) != NULL; *p++ = '/') {
-			*p = '\0';
-			make_dir(lower(f, "%s", path));
-		}
-		make_dir(lower(f, "%s", path));
-		write_file(lower(f, "%s/constant", path), "constant\n");
+		make_path(f, dirs[i]);
+		write_file(lower(f, "%s/constant", dirs[i]), "constant\n");
+	}
+	for (unsigned i = 0; i < MOVING; i++) {
+		make_path(f, moving[i]);
+		for (unsigned k = 0; k < WORKERS; k++)
+			write_file(lower(f, "%s/t%u_m", moving[i], k), "t\n");
 	}
 	for (unsigned i = 0; i < WORKERS; i++) {
 		struct worker *w = &workers[i];
@@ -366,7 +440,8 @@ static void storm_scenario(struct fixture *f)
 {
 	static struct worker workers[WORKERS];
 	pthread_t threads[WORKERS], sweeper;
-	pid_t readers[READERS];
+	pid_t readers[READERS], mover;
+	bool *stop_moving;
 	unsigned stale = 0;
 	double begun;
 	size_t others, in_lower;
@@ -379,6 +454,13 @@ static void storm_scenario(struct fixture *f)
 	start(f);
 	for (int i = 0; i < READERS; i++)
 		readers[i] = start_inside(f, read_on, NULL);
+	stop_moving = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(stop_moving != MAP_FAILED);
+	*stop_moving = false;
+	mover = start_inside(f, keep_moving, stop_moving);
+	for (unsigned i = 0; i < WORKERS; i++)
+		for (unsigned k = 0; k < MOVING; k++)
+			workers[i].moving[k] = open(seen(f, "%s", moving[k]), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	begun = now_us();
 	CHECK(pthread_create(&sweeper, NULL, sweep, f) == 0);
 	for (unsigned i = 0; i < WORKERS; i++)
@@ -388,6 +470,12 @@ static void storm_scenario(struct fixture *f)
 		stale += workers[i].stale;
 	}
 	begun = now_us() - begun;
+	*stop_moving = true;
+	CHECK(end_inside(mover) == 0);
+	munmap(stop_moving, 4096);
+	for (unsigned i = 0; i < WORKERS; i++)
+		for (unsigned k = 0; k < MOVING; k++)
+			close(workers[i].moving[k]);
 	for (int i = 0; i < READERS; i++) {
 		int status;
 
@@ -403,6 +491,10 @@ static void storm_scenario(struct fixture *f)
 	printf("# %.0f ms, %lu splits, %lu copy-ups, %lu shadowed, %lu freed, %u times ESTALE\n", begun / 1e3,
 	       (unsigned long)f->tree->stats.splits, (unsigned long)f->tree->stats.copy_ups,
 	       (unsigned long)f->tree->stats.shadowed, (unsigned long)f->tree->stats.freed, stale);
+	for (const struct cow_graft *g = f->tree->resting.first; g != NULL; g = g->next_retired)
+		printf("# resting: %s, at %s\n", g->path, g->where);
+	for (const struct cow_graft *g = f->tree->shadowed.first; g != NULL; g = g->next_retired)
+		printf("# shadowed: %s, at %s\n", g->path, g->where);
 	CHECK(f->tree->resting.first == NULL && f->tree->shadowed.first == NULL && f->tree->claims == NULL);
 	CHECK(count_entries(on_disk(f, "branches/b/trees/0/stage")) == 0);
 	CHECK(count_entries(on_disk(f, "branches/b/trees/0/shadow")) == 0);
