@@ -249,7 +249,7 @@ static void program_scenario(struct fixture *f)
 	kill(second, SIGKILL);
 	CHECK(waitpid(second, NULL, 0) == second);
 	cow_tree_sweep(f->tree);
-	CHECK(!exists(on_disk(f, "branches/b/trees/0/shadow/bin/prog")) && leads_to(f, exe, "bin/prog"));
+	CHECK(!exists(on_disk(f, "branches/b/trees/0/shadow/bin/prog")) && leads_to(f, exe, "bin/prog (deleted)"));
 	kill(first, SIGKILL);
 	CHECK(waitpid(first, NULL, 0) == first);
 	cow_close_fd(&bin);
