@@ -1,10 +1,10 @@
 /*
  * Removing a branch.
  *
- * First branch.json goes, so that nobody takes the branch for one any more, and the directory is renamed to
- * ".gone.NAME"; what a kill leaves is swept by the next removal. Then the files. The upper was the container's to fill:
- * its trees may be deeper than any stack or path. So nothing recurses: a directory that is not empty is first moved to
- * the top, where its turn comes; each is moved at most once, and each level is then one directory deep.
+ * First the directory is renamed to ".gone.NAME", so that nobody takes it for a branch any more, not even after a kill;
+ * what that leaves is swept by the next removal. Then the files. The upper was the container's to fill: its trees may
+ * be deeper than any stack or path. So nothing recurses: a directory that is not empty is first moved to the top, where
+ * its turn comes; each is moved at most once, and each level is then one directory deep.
  */
 #include "store.h"
 
@@ -126,10 +126,10 @@ int cow_branch_remove(struct cow_branch *b, struct cow_error **err)
 		return cow_error_set(err, 0, "branch %s was replaced by another", b->name);
 	if (asprintf(&gone, "%s%s.%llu", gone_prefix, b->name, (unsigned long long)opened.st_ino) < 0)
 		abort();
-	if (unlinkat(b->dirfd, "branch.json", 0) != 0 && errno != ENOENT)
-		return cow_error_set(err, errno, "branch %s: branch.json", b->name);
 	if (renameat2(branches, b->name, branches, gone, RENAME_NOREPLACE) != 0)
 		return cow_error_set(err, errno, "cannot remove branch %s", b->name);
+	if (unlinkat(b->dirfd, "branch.json", 0) != 0 && errno != ENOENT)
+		return cow_error_set(err, errno, "branch %s: branch.json", b->name);
 	fsync(branches);
 	if (cow_remove_tree(branches, gone) != 0)
 		return cow_error_set(err, errno, "branch %s is removed, but some of its files are still in %s", b->name,

@@ -112,6 +112,16 @@ static int take_lock(int fd)
 	return -1;
 }
 
+/* Does the name still lead to the branch that was loaded? */
+static bool is_in_place(const struct cow_branch *b)
+{
+	cleanup_close int branches = openat(b->dirfd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct stat named, opened;
+
+	return branches >= 0 && fstatat(branches, b->name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       fstat(b->dirfd, &opened) == 0 && named.st_ino == opened.st_ino && named.st_dev == opened.st_dev;
+}
+
 int cow_branch_lock(struct cow_branch *b, struct cow_error **err)
 {
 	cleanup_close int fd = openat(b->dirfd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -128,7 +138,8 @@ int cow_branch_lock(struct cow_branch *b, struct cow_error **err)
 		return cow_error_set(err, errno, "branch %s: lock", b->name);
 	}
 	/* Someone who had the lock before may have removed the branch while we stood at the door. */
-	if (faccessat(b->dirfd, "branch.json", F_OK, 0) != 0 || fstat(fd, &st) != 0 || st.st_nlink == 0)
+	if (!is_in_place(b) || faccessat(b->dirfd, "branch.json", F_OK, 0) != 0 || fstat(fd, &st) != 0 ||
+	    st.st_nlink == 0)
 		return cow_error_set(err, 0, "branch %s was removed", b->name);
 	pid = live_container(b);
 	if (pid != 0)

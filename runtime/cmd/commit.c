@@ -7,6 +7,7 @@
 #include "../branch/commit.h"
 #include "../lib/fd.h"
 #include "../lib/log.h"
+#include "../lib/place.h"
 #include "command.h"
 #include "rows.h"
 
@@ -187,6 +188,8 @@ int cow_branch_commit_main(int argc, char **argv, struct cow_error **err)
 	const struct cow_option options[] = {
 		{"json", 0, &q.json, NULL}, {"dry-run", 'n', &q.dry_run, NULL}, {"force", 0, &q.force, NULL}, {0}};
 	cleanup_branch struct cow_branch *b = NULL;
+	cleanup_free char *store = NULL;
+	int status;
 	struct lowers lowers __attribute__((cleanup(lowers_cleanup)));
 
 	for (size_t i = 0; i < COW_BRANCH_TREES; i++)
@@ -196,5 +199,10 @@ int cow_branch_commit_main(int argc, char **argv, struct cow_error **err)
 	b = cow_command_load(argv[0], err);
 	if (b == NULL || cow_branch_lock(b, err) != 0 || lock_lowers(&lowers, b, err) != 0)
 		return -1;
-	return cow_plan_exists(b) ? resume(b, &q, err) : commit(b, &q, err);
+	status = cow_plan_exists(b) ? resume(b, &q, err) : commit(b, &q, err);
+	/* What earlier removals left when they were killed. */
+	store = cow_place_store(NULL);
+	if (store != NULL)
+		(void)cow_branch_sweep(store, NULL);
+	return status;
 }
