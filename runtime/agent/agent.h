@@ -47,6 +47,7 @@ struct cow_agent {
 	bool ready;
 	struct cow_listener *listeners;
 	atomic_bool stop;
+	atomic_int workers, waiting; /* threads; those of them that lead or wait to lead */
 	atomic_ulong notifications, continued, refused, performed;
 };
 
@@ -178,7 +179,9 @@ int cow_do_landlock(struct cow_target *t);
 int cow_dispatch(struct cow_target *t);
 /* listener.c */
 int cow_listener_add(struct cow_agent *a, int fd, struct cow_error **err);
+enum { COW_AGENT_WORKERS = 16 };
 void *cow_worker(void *agent);
+int cow_worker_start(struct cow_agent *a); /* 0 or an errno */
 /* Before something slow: another worker takes over receiving. */
 void cow_stop_leading(struct cow_target *t);
 /* sockets.c: agent.sock, init.sock and control.sock, served by the main thread until the container is gone. */

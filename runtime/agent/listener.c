@@ -18,6 +18,8 @@
 
 #include "../lib/log.h"
 
+enum { WORKER_STACK = 1 << 20 };
+
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
 #define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, uint64_t)
 #endif
@@ -54,6 +56,30 @@ int cow_listener_add(struct cow_agent *a, int fd, struct cow_error **err)
 	return 0;
 }
 
+/* Workers are made when they are first needed: most containers are short and have one call at a time. */
+int cow_worker_start(struct cow_agent *a)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	int error;
+
+	if (atomic_fetch_add(&a->workers, 1) >= COW_AGENT_WORKERS) {
+		atomic_fetch_sub(&a->workers, 1);
+		return EAGAIN;
+	}
+	atomic_fetch_add(&a->waiting, 1);
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, WORKER_STACK);
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	error = pthread_create(&thread, &attributes, cow_worker, a);
+	pthread_attr_destroy(&attributes);
+	if (error != 0) {
+		atomic_fetch_sub(&a->waiting, 1);
+		atomic_fetch_sub(&a->workers, 1);
+	}
+	return error;
+}
+
 /* No process uses the filter any more. Others may still serve its last notification, so its memory stays. */
 static void retire(struct cow_agent *a, struct cow_listener *l)
 {
@@ -65,6 +91,9 @@ void cow_stop_leading(struct cow_target *t)
 	if (!t->leading)
 		return;
 	t->leading = false;
+	/* If there can be none more, the others must do: each comes back from its call. */
+	if (atomic_load(&t->agent->waiting) == 0)
+		(void)cow_worker_start(t->agent);
 	pthread_mutex_unlock(&t->agent->receive);
 }
 
@@ -115,7 +144,8 @@ static void serve(struct cow_agent *a, struct cow_listener *l, const struct secc
 	verdict = cow_dispatch(&t);
 	answer(&t, verdict);
 	count(a, verdict);
-	cow_stop_leading(&t);
+	if (t.leading)
+		pthread_mutex_unlock(&a->receive);
 }
 
 /* Waits for one notification, as leader, and serves it. */
@@ -142,7 +172,9 @@ static void lead(struct cow_agent *a)
 		pthread_mutex_unlock(&a->receive);
 		return;
 	}
+	atomic_fetch_sub(&a->waiting, 1);
 	serve(a, l, &n);
+	atomic_fetch_add(&a->waiting, 1);
 }
 
 void *cow_worker(void *agent)

@@ -19,7 +19,7 @@
 #include "../lib/log.h"
 #include "../lib/message.h"
 
-enum { WORKERS = 8, STATE_MAX = 1 << 20 };
+enum { STATE_MAX = 1 << 20 };
 
 static const char usage[] = "usage: cowrun-agent --state DIR --ready-fd N\n"
 			    "Started by cowrun, one for each container; not to be run by hand.\n";
@@ -178,31 +178,16 @@ static void close_others(int ready)
 	(void)close_range((unsigned)(ready > 2 ? ready : 2) + 1, ~0U, 0);
 }
 
-static int start_workers(struct cow_agent *a, struct cow_error **err)
-{
-	pthread_attr_t attributes;
-
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, 1 << 20);
-	for (int i = 0; i < WORKERS; i++) {
-		pthread_t thread;
-		int error = pthread_create(&thread, &attributes, cow_worker, a);
-
-		if (error != 0)
-			return cow_error_set(err, error, "starting a worker");
-		pthread_detach(thread);
-	}
-	pthread_attr_destroy(&attributes);
-	return 0;
-}
-
 static int run(struct cow_agent *a, int *ready, struct cow_error **err)
 {
 	struct cow_sockets sockets = {-1, -1, -1};
+	int error;
 
-	if (detach(a, *ready, err) != 0 || open_all(a, &sockets, err) != 0 || write_pid(a, err) != 0 ||
-	    start_workers(a, err) != 0)
+	if (detach(a, *ready, err) != 0 || open_all(a, &sockets, err) != 0 || write_pid(a, err) != 0)
 		return -1;
+	error = cow_worker_start(a);
+	if (error != 0)
+		return cow_error_set(err, error, "starting a worker");
 	/* The main thread grafts at the attach; its file system state is its own as the workers' are. */
 	if (unshare(CLONE_FS) != 0)
 		return cow_error_set(err, errno, "unshare");

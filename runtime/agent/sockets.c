@@ -188,6 +188,13 @@ static void serve(struct cow_agent *a, struct peers *p, size_t i)
 	drop(p, i);
 }
 
+/* Grafts that were in use when they were taken away are freed some time after their last user is gone. */
+static void sweep(struct cow_agent *a)
+{
+	for (size_t i = 0; i < a->ntrees; i++)
+		cow_tree_sweep(a->trees[i]);
+}
+
 int cow_serve_sockets(struct cow_agent *a, const struct cow_sockets *s, struct cow_error **err)
 {
 	struct peers p = {0};
@@ -196,10 +203,12 @@ int cow_serve_sockets(struct cow_agent *a, const struct cow_sockets *s, struct c
 	add(&p, s->init, INIT_SOCKET);
 	add(&p, s->control, CONTROL_SOCKET);
 	while (!atomic_load(&a->stop)) {
-		int n = poll(p.polls, p.count, -1);
+		int n = poll(p.polls, p.count, a->ntrees > 0 ? SWEEP_MS : -1);
 
 		if (n < 0 && errno != EINTR)
 			return cow_error_set(err, errno, "poll");
+		if (n == 0)
+			sweep(a);
 		/* From the last to the first: a peer that is dropped is replaced by one that was seen already. */
 		for (size_t i = p.count; n > 0 && i-- > 0;)
 			if (p.polls[i].revents != 0)
