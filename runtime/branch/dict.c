@@ -1,13 +1,13 @@
 #include "dict.h"
 
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 static struct cow_dict_slot *slot_for(const struct cow_dict *d, const char *key)
 {
-	uint64_t h = 14695981039346656037u; /* FNV-1a */
+	uint64_t h = 14695981039346656037u ^ d->seed; /* FNV-1a */
 	size_t i;
 
 	for (const char *p = key; *p != '\0'; p++)
@@ -20,7 +20,10 @@ static struct cow_dict_slot *slot_for(const struct cow_dict *d, const char *key)
 
 static void grow(struct cow_dict *d)
 {
-	struct cow_dict bigger = {.room = d->room == 0 ? 64 : d->room * 2, .count = d->count};
+	struct cow_dict bigger = {.room = d->room == 0 ? 64 : d->room * 2, .count = d->count, .seed = d->seed};
+
+	if (d->room == 0 && getrandom(&bigger.seed, sizeof(bigger.seed), GRND_NONBLOCK) < 0)
+		bigger.seed = (uint64_t)(uintptr_t)d; /* early at boot: addresses are random, too */
 
 	bigger.slots = calloc(bigger.room, sizeof(*bigger.slots));
 	if (bigger.slots == NULL)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct cow_dict_slot {
 	char *key;
@@ -11,6 +12,7 @@ struct cow_dict_slot {
 struct cow_dict {
 	struct cow_dict_slot *slots; /* open addressing; room is a power of two */
 	size_t room, count;
+	uint64_t seed; /* a container chooses the names, but not which of them meet */
 };
 
 /* Replaces what the key had. The key is copied, the value is not looked at. */

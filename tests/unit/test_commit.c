@@ -578,6 +578,27 @@ static void sockets_and_attributes(void)
 	fixture_close(&f);
 }
 
+static void directory_times(void)
+{
+	struct fixture f;
+
+	fixture_open(&f, tree);
+	split(&f, "", "");
+	split(&f, "a", "a");
+	split(&f, "d", "d");
+	split(&f, "e", "e");
+	split(&f, "e/f", "e/f");
+	in_upper(&f, "rm a/f1; mkdir -p new/below; mv g new/; echo x >d/new; mv e/f/f1 e/f1; touch -d 2021-01-01 a;"
+		     "touch -d 2021-01-02 new; touch -d 2021-01-03 new/below; touch -d 2021-01-04 d e; touch -d "
+		     "2021-01-05 .");
+	in(f.lower, "echo host >d/host; touch -d 2022-01-01 d; touch -d 2020-02-02 e");
+	ok(commit(&f, false) == 0, "times of directories");
+	fflush(stdout);
+	in(f.lower, "test \"$(TZ=UTC stat -c %y . a a/b d e new new/below new/g | cut -c 1-10 | tr '\\n' ' ')\" ="
+		    " '2021-01-05 2021-01-01 2020-01-02 2022-01-01 2021-01-04 2021-01-02 2021-01-03 2020-01-02 '");
+	fixture_close(&f);
+}
+
 /* Killed while new content was staged: the steps were not written down yet. */
 static void killed_early(void)
 {
@@ -669,6 +690,7 @@ int main(void)
 	all_forced();
 	changed_meanwhile();
 	killed_early();
+	directory_times();
 	sockets_and_attributes();
 	no_room();
 	inner_mount();
