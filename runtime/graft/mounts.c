@@ -51,6 +51,11 @@ bool cow_mount_root(int fd)
 
 int cow_tree_enter(struct cow_tree *t)
 {
+	if (setns(t->container_ns, CLONE_NEWNS) == 0)
+		return 0;
+	/* A thread that this one has made shares its working directory until it has one of its own: EINVAL. */
+	if (errno != EINVAL || unshare(CLONE_FS) != 0)
+		return -1;
 	return setns(t->container_ns, CLONE_NEWNS);
 }
 

@@ -232,7 +232,8 @@ static int over(struct renaming *r)
 	if (error < 0)
 		return plain(r);
 	/* Two names of one file, or the same name: rename(2) does nothing. */
-	if ((error == 0 || error == ENOTEMPTY) && r->source.st_ino == r->target.st_ino && r->source.st_dev == r->target.st_dev)
+	if ((error == 0 || error == ENOTEMPTY) && r->source.st_ino == r->target.st_ino &&
+	    r->source.st_dev == r->target.st_dev)
 		return 0;
 	if (error == 0)
 		return S_ISDIR(r->target.st_mode) ? over_directory(r) : over_file(r);

@@ -12,7 +12,7 @@
  *
  * All descriptors are O_PATH ones through the container's mounts. Work on names is done in the host's namespace, work
  * on mounts (open_tree, move_mount, umount2) in the container's: cow_tree_enter() and cow_tree_leave() switch the
- * calling thread, which must not share its fs_struct (unshare(CLONE_FS), see setns(2)).
+ * calling thread, which gets a working directory of its own for it (unshare(CLONE_FS), see setns(2)).
  *
  * Threads: every function may be called from any worker. Long work (the entries of a split, the content of a copy) is
  * done in the stage without a lock, under a *claim* on the graft, so that nobody does it twice. `structure` is held for
