@@ -68,7 +68,7 @@ static int run_delegate(struct cow_preparation *p, const struct cow_signals *sig
 	return status;
 }
 
-static int make_container(struct cow_wrapper *w, struct cow_bundle *bundle, const struct cow_json *spec,
+static int make_container(struct cow_wrapper *w, struct cow_bundle *bundle, struct cow_json *spec,
 			  const struct cow_request *request, struct cow_error **err)
 {
 	cleanup_preparation struct cow_preparation p = {

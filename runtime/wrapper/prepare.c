@@ -257,16 +257,15 @@ static int prepare(struct cow_preparation *p, struct cow_json *spec, char *progr
 	return cow_bundle_replace(p->bundle, err);
 }
 
-int cow_prepare(struct cow_preparation *p, const struct cow_json *spec, const struct cow_signals *signals,
+int cow_prepare(struct cow_preparation *p, struct cow_json *spec, const struct cow_signals *signals,
 		struct cow_error **err)
 {
-	cleanup_json struct cow_json *copy = cow_json_copy(spec);
 	char *programs[3] = {NULL, NULL, NULL};
 	int result, signal;
 
 	p->listener = -1;
 	p->key = COW_KEY_NONE;
-	result = prepare(p, copy, programs, signals, err);
+	result = prepare(p, spec, programs, signals, err);
 	for (size_t i = 0; i < 3; i++)
 		free(programs[i]);
 	if (result != 0)

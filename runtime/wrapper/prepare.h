@@ -24,8 +24,8 @@ struct cow_preparation {
 	int listener, listener_number; /* init.sock, to be inherited by cowrun-init; -1 */
 };
 
-/* On failure what was done is still there, for cow_unprepare. */
-int cow_prepare(struct cow_preparation *p, const struct cow_json *spec, const struct cow_signals *signals,
+/* Edits `spec`. On failure what was done is still there, for cow_unprepare. */
+int cow_prepare(struct cow_preparation *p, struct cow_json *spec, const struct cow_signals *signals,
 		struct cow_error **err);
 /*
  * The container came to nothing: the original config.json, no agent, no KEY; and no branch if this made it and it was
