@@ -28,6 +28,7 @@ struct renaming {
 	struct cow_tree *t;
 	int from, to;
 	const char *old, *new;
+	unsigned flags;
 	struct stat source, target;
 	struct cow_graft *source_graft, *target_graft;
 	char *source_place, *target_place;
@@ -199,6 +200,33 @@ static int over_directory(struct renaming *r)
 	return error;
 }
 
+/*
+ * A mount point that is not ours: a volume of the container. To its own kernel it would be EBUSY; to the host's it is
+ * an entry like any other, and the volume would be carried along, or lost.
+ */
+static bool is_volume(const struct renaming *r, int dir, const char *name)
+{
+	cleanup_close int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	uint64_t mount = fd < 0 ? r->t->upper_mount : cow_mount_id(fd);
+
+	return mount != r->t->upper_mount && cow_table_state(r->t, mount) != COW_GRAFT_ATTACHED;
+}
+
+/* 0, or EBUSY: the rename would be about a volume. What else would be wrong with it is said by the kernel first. */
+static int check_volumes(struct renaming *r)
+{
+	bool other_kind;
+
+	if (!is_volume(r, r->from, r->old) && !is_volume(r, r->to, r->new))
+		return 0;
+	if (fstatat(r->from, r->old, &r->source, AT_SYMLINK_NOFOLLOW) != 0)
+		return 0;
+	other_kind = (r->flags & RENAME_EXCHANGE) == 0 &&
+		     fstatat(r->to, r->new, &r->target, AT_SYMLINK_NOFOLLOW) == 0 &&
+		     S_ISDIR(r->source.st_mode) != S_ISDIR(r->target.st_mode);
+	return other_kind ? 0 : EBUSY;
+}
+
 /* Who they are. -1: plain renameat2(2) does it right. 0 or an errno. */
 static int look(struct renaming *r)
 {
@@ -246,12 +274,14 @@ static int over(struct renaming *r)
 
 int cow_tree_rename(struct cow_tree *t, int from, const char *old, int to, const char *new, unsigned flags)
 {
-	struct renaming r
-		__attribute__((cleanup(renaming_cleanup))) = {.t = t, .from = from, .to = to, .old = old, .new = new};
+	struct renaming r __attribute__((cleanup(renaming_cleanup))) = {
+		.t = t, .from = from, .to = to, .old = old, .new = new, .flags = flags};
 	int error;
 
 	pthread_mutex_lock(&t->structure);
-	error = flags == 0 ? over(&r) : rename_errno(from, old, to, new, flags);
+	error = with_privileges(&r, check_volumes);
+	if (error == 0)
+		error = flags == 0 ? over(&r) : rename_errno(from, old, to, new, flags);
 	pthread_mutex_unlock(&t->structure);
 	return error;
 }

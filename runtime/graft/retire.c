@@ -29,7 +29,7 @@ static int64_t now_ms(void)
 
 static bool waiting(const struct cow_graft_queue *q)
 {
-	return __atomic_load_n(&q->first, __ATOMIC_RELAXED) != NULL;
+	return __atomic_load_n(&q->first, __ATOMIC_SEQ_CST) != NULL;
 }
 
 static void rest(struct cow_tree *t, struct cow_graft *g)
@@ -99,10 +99,18 @@ static void ask_all(struct cow_tree *t, struct chunk *c)
 		cow_tree_leave(t);
 }
 
+/*
+ * Who comes while another worker is at it waits: what it has taken away must have its place before its call is
+ * answered.
+ */
 void cow_tree_reap(struct cow_tree *t)
 {
 	struct chunk c;
 
+	if (!waiting(&t->retired) && !__atomic_load_n(&t->reaping, __ATOMIC_SEQ_CST))
+		return;
+	pthread_mutex_lock(&t->reap_lock);
+	__atomic_store_n(&t->reaping, true, __ATOMIC_SEQ_CST);
 	while (waiting(&t->retired)) {
 		c.count = 0;
 		pthread_mutex_lock(&t->structure);
@@ -114,6 +122,8 @@ void cow_tree_reap(struct cow_tree *t)
 		judge_all(t, &c);
 		pthread_mutex_unlock(&t->structure);
 	}
+	__atomic_store_n(&t->reaping, false, __ATOMIC_SEQ_CST);
+	pthread_mutex_unlock(&t->reap_lock);
 }
 
 /* One chunk of what rests since `before` or longer. False when there is no more. */

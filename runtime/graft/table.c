@@ -130,7 +130,7 @@ void cow_queue_add(struct cow_graft_queue *q, struct cow_graft *g)
 {
 	g->next_retired = NULL;
 	if (q->first == NULL)
-		__atomic_store_n(&q->first, g, __ATOMIC_RELAXED); /* peeked at without the lock */
+		__atomic_store_n(&q->first, g, __ATOMIC_SEQ_CST); /* peeked at without the lock */
 	else
 		q->last->next_retired = g;
 	q->last = g;
@@ -141,7 +141,7 @@ struct cow_graft *cow_queue_take(struct cow_graft_queue *q)
 	struct cow_graft *g = q->first;
 
 	if (g != NULL)
-		__atomic_store_n(&q->first, g->next_retired, __ATOMIC_RELAXED);
+		__atomic_store_n(&q->first, g->next_retired, __ATOMIC_SEQ_CST);
 	return g;
 }
 

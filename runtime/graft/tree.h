@@ -83,7 +83,9 @@ struct cow_tree {
 	pthread_mutex_t structure;
 	pthread_mutex_t journal_lock;
 	pthread_mutex_t table_lock;
-	pthread_mutex_t bin_lock; /* there is one bin (bin.c); before structure */
+	pthread_mutex_t bin_lock;  /* there is one bin (bin.c); before structure */
+	pthread_mutex_t reap_lock; /* before structure */
+	bool reaping;
 	pthread_cond_t claims_changed;
 	struct cow_graft *by_mount[COW_TREE_BUCKETS];
 	struct cow_graft *by_lower[COW_TREE_BUCKETS];

@@ -1,6 +1,8 @@
 /* A container's start: the root of a new branch is split, an old branch is shown as it was. */
 #include "graft_fixture.h"
 
+#include <linux/fs.h>
+
 static void fresh_scenario(struct fixture *f)
 {
 	struct stat st;
@@ -192,6 +194,20 @@ static void mountpoint_scenario(struct fixture *f)
 	CHECK(same_file(seen(f, "src/a.c"), lower(f, "src/a.c")) && same_file(seen(f, "top"), lower(f, "top")));
 	CHECK(kind_of(f, "src") == COW_PLACE_UPPER && kind_of(f, "src/cache/x") == COW_PLACE_OUTSIDE);
 	CHECK(kind_of(f, "src/deep") == COW_PLACE_GRAFT);
+	/* It can neither be renamed nor renamed over, also where the host's kernel would do it. */
+	CHECK(mkdir(seen(f, "src/other"), 0755) == 0);
+	cleanup_close int cache = real_of(f, "src/cache");
+	cleanup_close int src = real_of(f, "src");
+
+	CHECK(cow_tree_rename(f->tree, cache, "x", f->work, "y", 0) == EBUSY);
+	CHECK(cow_tree_rename(f->tree, f->work, "empty", cache, "x", 0) == EBUSY);
+	CHECK(cow_tree_rename(f->tree, f->work, "doc", cache, "x", RENAME_EXCHANGE) == EBUSY);
+	CHECK(cow_tree_rename(f->tree, f->work, "top", cache, "x", RENAME_EXCHANGE) == EBUSY);
+	CHECK(cow_tree_rename(f->tree, src, "other", cache, "x", 0) == EBUSY && rmdir(seen(f, "src/other")) == 0);
+	CHECK(cow_tree_rename(f->tree, f->work, "top", cache, "x", 0) == EISDIR);
+	CHECK(has_text(seen(f, "src/cache/x/inside"), "volume\n") && exists(seen(f, "doc")));
+	cow_close_fd(&cache);
+	cow_close_fd(&src);
 	stop(f);
 	/* The next container has its volume elsewhere, in what was a placeholder so far. */
 	volume(f, "doc/y");
