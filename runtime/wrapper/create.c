@@ -7,6 +7,7 @@
 #include "../lib/fd.h"
 #include "../lib/log.h"
 #include "../lib/place.h"
+#include "agent.h"
 #include "prepare.h"
 
 /* What the command line must be for cowrun to take part; the delegate would perhaps read it otherwise. */
@@ -84,6 +85,26 @@ static int make_container(struct cow_wrapper *w, struct cow_bundle *bundle, stru
 	return run_delegate(&p, &signals, err);
 }
 
+/*
+ * A container that is none of cowrun's, under an id that one of cowrun's had which was lost: what is left of that would
+ * make exec take this one for it.
+ */
+static int pass_other(struct cow_wrapper *w, struct cow_error **err)
+{
+	const char *id = w->args.nwords > 0 ? w->args.words[0] : NULL;
+	cleanup_free char *path = id != NULL ? cow_wrapper_key_path(w, id) : NULL;
+	cleanup_key struct cow_key k = COW_KEY_NONE;
+
+	if (path != NULL && cow_key_lock(&k, path, NULL) > 0) {
+		cleanup_json struct cow_json *status = cow_agent_status(path, NULL);
+
+		if (status == NULL && !cow_wrapper_exists(w, w->delegate, id) && cow_retire(&k, err) != 0)
+			return -1;
+		cow_key_close(&k);
+	}
+	return cow_wrapper_pass(w, err);
+}
+
 int cow_create(struct cow_wrapper *w, struct cow_error **err)
 {
 	cleanup_bundle struct cow_bundle bundle = COW_BUNDLE_NONE;
@@ -98,7 +119,7 @@ int cow_create(struct cow_wrapper *w, struct cow_error **err)
 	if (asked < 0)
 		return -1;
 	if (asked == 0)
-		return cow_wrapper_pass(w, err);
+		return pass_other(w, err);
 	spec = cow_bundle_parse(&bundle, err);
 	if (spec == NULL)
 		return -1;
@@ -108,7 +129,7 @@ int cow_create(struct cow_wrapper *w, struct cow_error **err)
 	if (asked < 0)
 		return -1;
 	if (asked == 0)
-		return cow_wrapper_pass(w, err);
+		return pass_other(w, err);
 	if (check_command(w, err) != 0)
 		return -1;
 	return make_container(w, &bundle, spec, &request, err);

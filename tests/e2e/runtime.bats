@@ -132,6 +132,21 @@ EOF
 }
 
 # bats test_tags=bundle
+@test "a lost container's id goes to one without a branch" {
+  start "$ID" /bin/sleep 60
+  agents | xargs kill -KILL
+  eventually no_agents
+  "$DELEGATE" --root "$COWRUN_TEST_DIR/r" delete --force "$ID"
+  jq '.annotations = {} | del(.hooks) | .process.args = ["/bin/sleep", "60"] | del(.linux.seccomp)
+    | .mounts |= map(select(.destination != "/work"))' "$T/$ID/config.json" >"$T/new"
+  mv "$T/new" "$T/$ID/config.json"
+  bundle_runtime create --bundle "$T/$ID" "$ID" </dev/null >/dev/null 2>&1
+  no_state
+  bundle_runtime start "$ID"
+  bundle_runtime exec "$ID" /bin/true </dev/null
+}
+
+# bats test_tags=bundle
 @test "of many creates of one id at once, one makes the container" {
   local i made=0 pids=()
   bundle_make "$ID" /bin/sleep 60
