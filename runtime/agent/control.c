@@ -100,11 +100,12 @@ static void status(struct cow_agent *a, struct cow_json *reply)
 	cow_json_set(reply, "trees", trees);
 }
 
-/* The container is gone, says the wrapper, which has asked the delegate. */
+/* The container is gone, says the wrapper, which has asked the delegate. With the answer the branch is free. */
 static int finish(struct cow_agent *a, struct cow_error **err)
 {
 	if (cow_branch_set_container(a->branch, 0, err) != 0)
 		return -1;
+	cow_close_fd(&a->branch->lockfd);
 	atomic_store(&a->stop, true);
 	return 0;
 }

@@ -122,13 +122,9 @@ static int detach(const struct cow_agent *a, int ready, struct cow_error **err)
 {
 	cleanup_free char *log = NULL;
 	int null;
-	pid_t child = fork();
 
-	if (child < 0)
-		return cow_error_set(err, errno, "fork");
-	if (child > 0)
-		_exit(COW_EXIT_OK);
-	setsid();
+	if (setsid() < 0 && errno != EPERM) /* it leads a session already */
+		return cow_error_set(err, errno, "setsid");
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null < 0 || chdir("/") != 0)
 		return cow_error_set(err, errno, "/dev/null");

@@ -339,16 +339,6 @@ char *cow_json_print(const struct cow_json *v, int flags, size_t *size)
 	return copy;
 }
 
-static int sync_parent(int dirfd, const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	cleanup_free char *dir =
-		slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
-	cleanup_close int fd = dir == NULL ? -1 : openat(dirfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	return fd < 0 ? -1 : fsync(fd);
-}
-
 int cow_json_write_file(int dirfd, const char *path, const struct cow_json *v, unsigned mode, struct cow_error **err)
 {
 	cleanup_free char *text = NULL;
@@ -363,13 +353,11 @@ int cow_json_write_file(int dirfd, const char *path, const struct cow_json *v, u
 	fd = openat(dirfd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return cow_error_set(err, errno, "cannot write %s", path);
-	if (cow_write_all(fd, text, size) != 0 || fchmod(fd, mode) != 0 || fsync(fd) != 0 ||
+	if (cow_write_all(fd, text, size) != 0 || fchmod(fd, mode) != 0 ||
 	    renameat(dirfd, temp, dirfd, path) != 0) {
 		cow_error_set(err, errno, "cannot write %s", path);
 		unlinkat(dirfd, temp, 0);
 		return -1;
 	}
-	if (sync_parent(dirfd, path) != 0)
-		return cow_error_set(err, errno, "cannot sync the directory of %s", path);
 	return 0;
 }

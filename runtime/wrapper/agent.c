@@ -172,8 +172,7 @@ int cow_agent_await(struct cow_agent_start *s, struct cow_error **err)
 		return cow_error_set(err, errnum, "reading from %s", s->program);
 	}
 	if (strcmp(line, "ok\n") == 0) {
-		/* What was started is the agent's parent, which ends now that the agent is on its own. */
-		waitpid(s->pid, NULL, 0);
+		/* It is our child as long as we live; cow_process_wait() reaps it, or who inherits it from us. */
 		cow_close_fd(&s->ready);
 		return 0;
 	}
@@ -265,8 +264,8 @@ int cow_agent_stop(const char *key_dir, struct cow_error **err)
 		return 0;
 	if (answer == NULL)
 		cow_log_info("%s", refused->message);
-	if (answer != NULL && ended(pidfd, END_MILLISECONDS))
-		return 0;
+	if (answer != NULL)
+		return 0; /* it has let the branch go, and ends */
 	kill_by(pidfd);
 	return ended(pidfd, 0) ? 0 : cow_error_set(err, 0, "the agent of %s cannot be ended", key_dir);
 }

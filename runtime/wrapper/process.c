@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 
 extern char **environ;
 
-enum { OUTPUT_MAX = 1 << 20, EXEC_FAILED = 127 };
+enum { OUTPUT_MAX = 1 << 20, EXEC_FAILED = 127, STACK_SIZE = 1 << 16 };
 
 static const int forwarded[] = {SIGHUP,  SIGINT,  SIGTERM,  SIGQUIT, SIGUSR1, SIGUSR2,
 				SIGALRM, SIGCONT, SIGWINCH, SIGPIPE, SIGIO,   SIGURG};
@@ -93,56 +94,56 @@ static void without_stdio(int keep)
 		fcntl(keep, F_SETFD, 0);
 }
 
-/* In the child. What fails is told by `report`, which closes by itself when the program is executed. */
-static void __attribute__((noreturn))
-execute(const struct cow_process *p, const struct cow_signals *s, pid_t parent, int report)
+/*
+ * The child begins in our memory and we stand still until it has executed (CLONE_VM, CLONE_VFORK): a fork would copy
+ * the page tables for nothing, and each page that is touched afterwards would fault once more in both. What it must not
+ * do is return.
+ */
+struct start {
+	const struct cow_process *process;
+	const struct cow_signals *signals;
+	pid_t parent;
+	int errnum; /* why it could not be executed */
+};
+
+static int execute(void *start)
 {
-	int errnum;
+	struct start *of = start;
+	const struct cow_process *p = of->process;
+	const struct cow_signals *s = of->signals;
 
 	if (p->fd >= 0 && p->fd == p->fd_number)
 		fcntl(p->fd, F_SETFD, 0);
-	else if (p->fd >= 0) {
-		if (report == p->fd_number)
-			report = fcntl(report, F_DUPFD_CLOEXEC, p->fd_number + 1);
+	else if (p->fd >= 0)
 		dup2(p->fd, p->fd_number);
-	}
 	if (p->detached)
 		without_stdio(p->fd >= 0 ? p->fd_number : -1);
 	else
-		pass_listen_pid(parent);
+		pass_listen_pid(of->parent);
 	if (s != NULL && s->active) {
 		sigaction(SIGCHLD, &s->chld, NULL);
 		sigprocmask(SIG_SETMASK, &s->before, NULL);
 	}
 	execv(p->path, p->argv);
-	errnum = errno;
-	(void)cow_write_all(report, &errnum, sizeof(errnum));
+	of->errnum = errno;
 	_exit(EXEC_FAILED);
 }
 
 pid_t cow_process_start(const struct cow_process *p, const struct cow_signals *s, struct cow_error **err)
 {
-	pid_t parent = getpid(), pid;
-	int ends[2], errnum;
+	struct start start = {.process = p, .signals = s, .parent = getpid(), .errnum = 0};
+	cleanup_free char *stack = malloc(STACK_SIZE);
+	pid_t pid;
 
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return cow_error_set(err, errno, "pipe");
-	pid = fork();
-	if (pid == 0)
-		execute(p, s, parent, ends[1]);
-	errnum = errno;
-	close(ends[1]);
-	if (pid < 0) {
-		close(ends[0]);
-		return cow_error_set(err, errnum, "fork");
-	}
-	if (cow_read_all(ends[0], &errnum, sizeof(errnum)) == 0) {
-		waitpid(pid, NULL, 0);
-		close(ends[0]);
-		return cow_error_set(err, errnum, "cannot execute %s", p->path);
-	}
-	close(ends[0]);
-	return pid;
+	if (stack == NULL)
+		abort();
+	pid = clone(execute, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | SIGCHLD, &start);
+	if (pid < 0)
+		return cow_error_set(err, errno, "clone");
+	if (start.errnum == 0)
+		return pid;
+	waitpid(pid, NULL, 0);
+	return cow_error_set(err, start.errnum, "cannot execute %s", p->path);
 }
 
 static int status_of(int status, bool *signalled)
