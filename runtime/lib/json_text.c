@@ -353,8 +353,7 @@ int cow_json_write_file(int dirfd, const char *path, const struct cow_json *v, u
 	fd = openat(dirfd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return cow_error_set(err, errno, "cannot write %s", path);
-	if (cow_write_all(fd, text, size) != 0 || fchmod(fd, mode) != 0 ||
-	    renameat(dirfd, temp, dirfd, path) != 0) {
+	if (cow_write_all(fd, text, size) != 0 || fchmod(fd, mode) != 0 || renameat(dirfd, temp, dirfd, path) != 0) {
 		cow_error_set(err, errno, "cannot write %s", path);
 		unlinkat(dirfd, temp, 0);
 		return -1;
