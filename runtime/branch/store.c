@@ -179,7 +179,11 @@ static int open_branches(const char *store, bool make, struct cow_error **err)
 	if (make && cow_place_make(path, err) != 0)
 		return -1;
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd >= 0 ? fd : cow_error_set(err, errno, "cannot open the store %s", path);
+	if (fd < 0)
+		return cow_error_set(err, errno, "cannot open the store %s", path);
+	if (make)
+		cow_spread_directories(fd);
+	return fd;
 }
 
 struct cow_branch *cow_branch_load(const char *store, const char *name, struct cow_error **err)

@@ -2,31 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "../lib/fd.h"
-
-/*
- * ext4 puts a new directory, and then the files in it, near its parent; and where many files were deleted a short while
- * ago it reads inode after inode there to pass over them: 500 us for each new one. With this flag the directories in
- * the stage are spread over the disk instead. A file system that knows no such flag says so.
- */
-static void spread_out(int stage)
-{
-	cleanup_close int fd = openat(stage, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int flags;
-
-	if (fd >= 0 && ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0) {
-		flags |= FS_TOPDIR_FL;
-		(void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
-	}
-}
 
 static int open_branch(struct cow_tree *t, struct cow_error **err)
 {
@@ -43,7 +25,7 @@ static int open_branch(struct cow_tree *t, struct cow_error **err)
 	/* Nobody else gets there; but what a rename takes out of it, it takes with a target's rights (rename.c). */
 	if (fchmodat(t->stage, ".", 0777, 0) != 0)
 		return cow_error_set(err, errno, "branch %s: %s/stage", t->branch->name, name);
-	spread_out(t->stage);
+	cow_spread_directories(t->stage);
 	/* The names have a part in where the directories go. */
 	if (getrandom(&t->stage_count, sizeof(t->stage_count), GRND_NONBLOCK) < 0)
 		t->stage_count = 0;

@@ -1,6 +1,9 @@
 #include "fd.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 
 void cow_close_fd(int *fd)
 {
@@ -116,4 +119,15 @@ char *cow_read_to_end(int fd, size_t max, size_t *size)
 	if (size != NULL)
 		*size = used;
 	return cow_steal_ptr(&buf);
+}
+
+void cow_spread_directories(int dir)
+{
+	cleanup_close int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int flags;
+
+	if (fd < 0 || ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0 || (flags & FS_TOPDIR_FL) != 0)
+		return;
+	flags |= FS_TOPDIR_FL;
+	(void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
 }
