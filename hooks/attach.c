@@ -15,8 +15,8 @@
  * before the hook has ended.
  *
  * At each workdir it then builds, from the bottom up:
- *   - lower: the user's directory and all that is mounted in it, read-only and locked so (lock.c); the agent cuts
- *     grafts from it;
+ *   - lower: the user's directory and all that is mounted in it, read-only and locked so (runtime/graft/lower.c); the
+ * agent cuts grafts from it;
  *   - shadow: where grafts in use go when they are taken away, under the same path, so that d_path stays right;
  *   - upper: what the container sees, the runtime's own mount with what it mounted below.
  * All of them are private, so nothing of it is seen elsewhere.
@@ -67,7 +67,7 @@ static int prepare(struct hook *h, const char *state_dir, int oci_state, struct 
 	for (size_t i = 0; i < h->state.ntrees; i++)
 		if (cow_hook_host_open(&h->hosts[i], branch, &h->state, i, err) < 0)
 			return -1;
-	return 0;
+	return cow_hook_lowers(h->control, h->hosts, h->state.ntrees, err);
 }
 
 /* Enters the container's mount namespace and mounts. The root's descriptor goes to *rootfs. */

@@ -34,6 +34,8 @@ struct cow_hook_host {
 	int dir;           /* trees/N, O_PATH */
 	int upper, shadow; /* directories */
 	int lower;         /* O_PATH */
+	int lower_tree;    /* its mounts, detached: runtime/graft/lower.h */
+	bool locked;       /* these are read-only for good */
 	char *shadow_path;
 };
 
@@ -51,7 +53,7 @@ int cow_hook_state_read(struct cow_hook_state *s, const char *state_dir, int oci
 void cow_hook_state_free(struct cow_hook_state *s);
 
 /* host.c. Closing is for the caller, also after a failure; COW_HOOK_HOST_NONE is what to begin with. */
-#define COW_HOOK_HOST_NONE ((struct cow_hook_host){.dir = -1, .upper = -1, .shadow = -1, .lower = -1})
+#define COW_HOOK_HOST_NONE ((struct cow_hook_host){.dir = -1, .upper = -1, .shadow = -1, .lower = -1, .lower_tree = -1})
 int cow_hook_host_open(struct cow_hook_host *h, const struct cow_branch *b, const struct cow_hook_state *s, size_t tree,
 		       struct cow_error **err);
 void cow_hook_host_close(struct cow_hook_host *h);
@@ -69,13 +71,6 @@ int cow_hook_stack(struct cow_hook_layers *layers, int rootfs, const struct cow_
 void cow_hook_layers_close(struct cow_hook_layers *layers);
 
 /*
- * lock.c: makes the read-only flag (and nosuid, nodev, noexec) of a detached, read-only mount tree permanent for every
- * mount and clone of it: the kernel then refuses to clear it, whoever asks. 0 if done (*tree is another descriptor
- * now), 1 if user namespaces cannot be had here, -1 on failure; in both of these *tree is closed.
- */
-int cow_hook_lock_readonly(int *tree, struct cow_error **err);
-
-/*
  * stage.c: makes the branch's stage anew: empty, and reached through `upper` (the root of the mount that the container
  * sees). O_PATH descriptor or -1.
  */
@@ -89,4 +84,6 @@ int cow_hook_ruleset(pid_t pid, const int *dirs, size_t ndirs, struct cow_error 
 
 /* control.c: connects to KEY/control.sock; sends the attach message with its descriptors and waits for the answer. */
 int cow_hook_connect(const char *state_dir, struct cow_error **err);
+/* Asks for the trees' lowers, which the agent has made ready. */
+int cow_hook_lowers(int control, struct cow_hook_host *hosts, size_t ntrees, struct cow_error **err);
 int cow_hook_attach(int control, const struct cow_hook_state *s, const int *fds, size_t nfds, struct cow_error **err);

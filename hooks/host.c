@@ -33,6 +33,7 @@ void cow_hook_host_close(struct cow_hook_host *h)
 	cow_close_fd(&h->upper);
 	cow_close_fd(&h->shadow);
 	cow_close_fd(&h->lower);
+	cow_close_fd(&h->lower_tree);
 	free(h->shadow_path);
 	h->shadow_path = NULL;
 }

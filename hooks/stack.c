@@ -83,27 +83,25 @@ static int clone_of(const char *path, int expected, uint64_t attr, struct cow_er
 	return cow_steal_fd(&tree);
 }
 
-/* The lower with everything mounted in it, read-only for good. */
-static int clone_lower(const struct cow_hook_tree *tree, int expected, uint64_t attr, bool own_filter,
-		       struct cow_error **err)
+/* The lower with everything mounted in it, read-only for good, as the agent made it. More flags may be set, none
+ * cleared. */
+static int take_lower(const struct cow_hook_tree *tree, const struct cow_hook_host *host, uint64_t attr,
+		      bool own_filter, struct cow_error **err)
 {
-	cleanup_close int clone = clone_of(tree->lower, expected, attr | MOUNT_ATTR_RDONLY, err);
-	int unlocked;
+	struct mount_attr change = {.attr_set = attr};
 
-	if (clone < 0)
-		return -1;
-	unlocked = cow_hook_lock_readonly(&clone, err);
-	if (unlocked < 0)
-		return -1;
-	if (unlocked == 0)
-		return cow_steal_fd(&clone);
+	if (!same_inode(host->lower_tree, host->lower))
+		return cow_error_set(err, 0, "%s is another directory than the agent found", tree->lower);
 	/* Without the lock the filter must refuse every call that clears the flag, and the delegate's may not know them
 	 * all. */
-	if (!own_filter)
+	if (!host->locked && !own_filter)
 		return cow_error_set(
 			err, 0, "no user namespaces (user.max_user_namespaces?) to lock the lower's mounts read-only");
-	cow_log_info("no user namespaces: the lower's mounts are read-only, but not locked so");
-	return clone_of(tree->lower, expected, attr | MOUNT_ATTR_RDONLY, err);
+	if (!host->locked)
+		cow_log_info("no user namespaces: the lower's mounts are read-only, but not locked so");
+	if (attr != 0 && mount_setattr(host->lower_tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &change, sizeof(change)) < 0)
+		return cow_error_set(err, errno, "mount_setattr on %s", tree->lower);
+	return fcntl(host->lower_tree, F_DUPFD_CLOEXEC, 3);
 }
 
 /* Takes away exactly the mount whose root is `fd`, and what is mounted in it. By way of the working directory: it needs
@@ -139,7 +137,7 @@ int cow_hook_stack(struct cow_hook_layers *l, int rootfs, const struct cow_hook_
 	place = open_in_container(rootfs, tree->workdir, err);
 	if (place < 0)
 		return -1;
-	l->lower = clone_lower(tree, host->lower, attr, own_filter, err);
+	l->lower = take_lower(tree, host, attr, own_filter, err);
 	if (l->lower < 0 || attach(l->lower, place, "lower", err) < 0)
 		return -1;
 	l->shadow = clone_of(host->shadow_path, host->shadow, attr, err);

@@ -36,7 +36,10 @@ struct cow_agent {
 	char *id;                  /* the container's */
 	struct cow_branch *branch; /* locked */
 	struct cow_tree *trees[COW_BRANCH_TREES];
-	size_t ntrees; /* 0 until the hook attached */
+	size_t ntrees;                /* 0 until the hook attached */
+	int lowers[COW_BRANCH_TREES]; /* their mounts, for the hook to attach (graft/lower.h); -1 */
+	bool locked;                  /* all of them */
+	struct cow_error *no_lower;   /* why there are none */
 	int host_ns, container_ns;
 	int ruleset; /* Landlock, or -1 */
 	int proc;    /* O_PATH on the host's /proc */
@@ -189,5 +192,11 @@ struct cow_sockets {
 	int agent, init, control;
 };
 int cow_serve_sockets(struct cow_agent *a, const struct cow_sockets *s, struct cow_error **err);
-/* control.c: one packet of control.sock with its descriptors, which belong to it now. The answer; caller frees. */
-char *cow_control(struct cow_agent *a, const char *packet, size_t size, int *fds, size_t nfds);
+/*
+ * control.c: one packet of control.sock with its descriptors, which belong to it now. The answer (caller frees), and in
+ * *give, COW_BRANCH_TREES long, *ngive descriptors to send with it, which stay the agent's.
+ */
+char *cow_control(struct cow_agent *a, const char *packet, size_t size, int *fds, size_t nfds, int *give,
+		  size_t *ngive);
+/* Clones the lowers, before the hook asks for them. */
+void cow_control_prepare(struct cow_agent *a);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../graft/lower.h"
 #include "../lib/fd.h"
 #include "../lib/json.h"
 #include "../lib/log.h"
@@ -45,6 +46,36 @@ static int make_trees(struct cow_agent *a, int *fds, struct cow_error **err)
 	return 0;
 }
 
+void cow_control_prepare(struct cow_agent *a)
+{
+	a->locked = true;
+	for (size_t i = 0; i < a->branch->ntrees; i++) {
+		bool locked;
+
+		a->lowers[i] = cow_lower_clone(a->branch->trees[i].lower, &locked, &a->no_lower);
+		if (a->lowers[i] < 0)
+			return;
+		a->locked = a->locked && locked;
+	}
+}
+
+static int give_lowers(struct cow_agent *a, struct cow_json *reply, int *give, size_t *ngive, struct cow_error **err)
+{
+	if (a->no_lower != NULL)
+		return cow_error_set(err, 0, "%s", a->no_lower->message);
+	for (size_t i = 0; i < a->branch->ntrees; i++)
+		give[(*ngive)++] = a->lowers[i];
+	cow_json_set(reply, "locked", cow_json_new_bool(a->locked));
+	return 0;
+}
+
+/* The hook's mounts are what counts now. */
+static void close_lowers(struct cow_agent *a)
+{
+	for (size_t i = 0; i < a->branch->ntrees; i++)
+		cow_close_fd(&a->lowers[i]);
+}
+
 static int attach(struct cow_agent *a, const struct cow_json *message, int *fds, size_t nfds, struct cow_error **err)
 {
 	bool landlock = cow_json_bool(cow_json_get(message, "landlock"), true);
@@ -55,6 +86,7 @@ static int attach(struct cow_agent *a, const struct cow_json *message, int *fds,
 		return cow_error_set(err, 0, "the agent has a container already");
 	if (nfds != first + FDS_PER_TREE * a->branch->ntrees || cow_json_int(cow_json_get(message, "pid"), &pid) != 0)
 		return cow_error_set(err, 0, "attach: %zu descriptors for %zu trees", nfds, a->branch->ntrees);
+	close_lowers(a);
 	a->container_ns = take(fds, 0);
 	if (landlock)
 		a->ruleset = take(fds, 1);
@@ -110,7 +142,13 @@ static int finish(struct cow_agent *a, struct cow_error **err)
 	return 0;
 }
 
-static int perform(struct cow_agent *a, const char *packet, size_t size, int *fds, size_t nfds, struct cow_json *reply,
+struct answer {
+	struct cow_json *reply;
+	int *give;
+	size_t *ngive;
+};
+
+static int perform(struct cow_agent *a, const char *packet, size_t size, int *fds, size_t nfds, struct answer *to,
 		   struct cow_error **err)
 {
 	cleanup_json struct cow_json *message = cow_json_parse(packet, size, err);
@@ -120,23 +158,26 @@ static int perform(struct cow_agent *a, const char *packet, size_t size, int *fd
 		return -1;
 	if (op != NULL && strcmp(op, "attach") == 0)
 		return attach(a, message, fds, nfds, err);
+	if (op != NULL && strcmp(op, "lowers") == 0)
+		return give_lowers(a, to->reply, to->give, to->ngive, err);
 	if (op != NULL && strcmp(op, "delete") == 0)
 		return finish(a, err);
 	if (op == NULL || strcmp(op, "status") != 0)
 		return cow_error_set(err, 0, "unknown request \"%s\"", op != NULL ? op : "");
-	status(a, reply);
+	status(a, to->reply);
 	return 0;
 }
 
-char *cow_control(struct cow_agent *a, const char *packet, size_t size, int *fds, size_t nfds)
+char *cow_control(struct cow_agent *a, const char *packet, size_t size, int *fds, size_t nfds, int *give, size_t *ngive)
 {
 	cleanup_error struct cow_error *error = NULL;
-	struct cow_json *reply = cow_json_new_object();
+	struct answer to = {cow_json_new_object(), give, ngive};
 
-	if (perform(a, packet, size, fds, nfds, reply, &error) != 0)
+	*ngive = 0;
+	if (perform(a, packet, size, fds, nfds, &to, &error) != 0)
 		cow_log_error("%s", error->message);
 	for (size_t i = 0; i < nfds; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
-	return answer(error, reply);
+	return answer(error, to.reply);
 }

@@ -190,6 +190,7 @@ static int run(struct cow_agent *a, int *ready, struct cow_error **err)
 	if (cow_write_all(*ready, "ok\n", 3) != 0)
 		return cow_error_set(err, errno, "--ready-fd");
 	cow_close_fd(ready);
+	cow_control_prepare(a);
 	return cow_serve_sockets(a, &sockets, err);
 }
 

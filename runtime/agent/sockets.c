@@ -148,14 +148,16 @@ static bool serve_control(struct cow_agent *a, int sock)
 {
 	static char packet[COW_MESSAGE_SIZE];
 	int fds[COW_MESSAGE_FDS];
+	int give[COW_BRANCH_TREES];
 	size_t nfds = COW_MESSAGE_FDS;
+	size_t ngive;
 	ssize_t n = cow_message_recv(sock, packet, sizeof(packet), fds, &nfds);
 	cleanup_free char *reply = NULL;
 
 	if (n <= 0)
 		return false;
-	reply = cow_control(a, packet, (size_t)n, fds, nfds);
-	return cow_message_send(sock, reply, strlen(reply), NULL, 0) == 0;
+	reply = cow_control(a, packet, (size_t)n, fds, nfds, give, &ngive);
+	return cow_message_send(sock, reply, strlen(reply), give, ngive) == 0;
 }
 
 static void serve(struct cow_agent *a, struct peers *p, size_t i)

@@ -26,7 +26,7 @@
  *
  * Calls that libseccomp cannot name: an allow list denies them. Under a permissive default they run, which is right
  * for a trapped call, since it meets read-only grafts, and will do for a refused one as long as the lower's mounts are
- * locked (hooks/lock.c): not merged where they cannot be.
+ * locked (runtime/graft/lower.c): not merged where they cannot be.
  *
  * i386 has its socket calls twice, directly and through socketcall(2), and libseccomp turns every rule on bind, socket
  * and so on into one on socketcall as well. Those may contradict each other and socketcall's halves, which libseccomp

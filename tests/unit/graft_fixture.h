@@ -5,17 +5,20 @@
  */
 #pragma once
 
-#include "../../hooks/lock.c"
 #include "../../hooks/stack.c"
 #include "../../hooks/stage.c"
 
 #include <limits.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
 
+#include "../../runtime/graft/lower.h"
 #include "../../runtime/graft/tree.h"
 #include "tap.h"
 
@@ -204,7 +207,8 @@ static inline struct cow_tree_fds run_hook(struct fixture *f)
 	};
 
 	host.dir = openat(host.upper, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	CHECK(host.dir >= 0 && host.shadow >= 0 && host.lower >= 0);
+	host.lower_tree = cow_lower_clone(f->lower, &host.locked, NULL);
+	CHECK(host.dir >= 0 && host.shadow >= 0 && host.lower >= 0 && host.lower_tree >= 0);
 	CHECK(setns(f->container_ns, CLONE_NEWNS) == 0);
 	snprintf(root, sizeof(root), "%s/root", f->scratch);
 	cleanup_close int rootfs = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -218,6 +222,7 @@ static inline struct cow_tree_fds run_hook(struct fixture *f)
 	close(host.upper);
 	close(host.shadow);
 	close(host.lower);
+	close(host.lower_tree);
 	free(host.shadow_path);
 	return (struct cow_tree_fds){.upper = l.upper, .shadow = l.shadow, .stage = l.stage, .lower = l.lower};
 }

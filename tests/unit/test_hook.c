@@ -1,13 +1,17 @@
-/* The parts of cowrun-hook that mount (hooks/stack.c, lock.c, stage.c) and its Landlock ruleset, in mount namespaces of
- * their own. */
+/* The parts of cowrun-hook that mount (hooks/stack.c, stage.c, with runtime/graft/lower.c) and its Landlock ruleset, in
+ * mount namespaces of their own. */
 #include "../../hooks/landlock.c"
-#include "../../hooks/lock.c"
 #include "../../hooks/stack.c"
 #include "../../hooks/stage.c"
 
 #include <limits.h>
+#include <sched.h>
+#include <signal.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 
+#include "../../runtime/graft/lower.h"
+#include "../../runtime/lib/fd.h"
 #include "tap.h"
 
 static char scratch[PATH_MAX];
@@ -100,10 +104,15 @@ static struct cow_hook_host open_host(void)
 		.upper = open("t/branch/upper", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
 		.shadow = open("t/branch/shadow", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
 		.lower = open("t/lower", O_PATH | O_DIRECTORY | O_CLOEXEC),
+		.lower_tree = -1,
 		.shadow_path = realpath("t/branch/shadow", NULL),
 	};
 
-	CHECK(host.dir >= 0 && host.upper >= 0 && host.shadow >= 0 && host.lower >= 0 && host.shadow_path != NULL);
+	cleanup_free char *lower = realpath("t/lower", NULL);
+
+	host.lower_tree = cow_lower_clone(lower, &host.locked, NULL);
+	CHECK(host.dir >= 0 && host.upper >= 0 && host.shadow >= 0 && host.lower >= 0 && host.shadow_path != NULL &&
+	      host.lower_tree >= 0);
 	return host;
 }
 
@@ -337,6 +346,8 @@ static void refusals_scenario(void)
 	CHECK(mount("none", "t/rootfs/work", "tmpfs", 0, NULL) == 0);
 	refuses(NULL, rootfs, &host, "t/lower", "did not mount the branch");
 	CHECK(umount2("t/rootfs/work", 0) == 0);
+	close(host.lower);
+	host.lower = open("t/data", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	refuses(NULL, rootfs, &host, "t/data", "another directory");
 }
 

@@ -1,4 +1,4 @@
-#include "hook.h"
+#include "lower.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../runtime/lib/fd.h"
+#include "../lib/fd.h"
 
 /*
  * A mount's read-only flag can be cleared by anybody with CAP_SYS_ADMIN over the mount namespace (mount -o remount,
@@ -49,7 +49,8 @@ static enum lock_result walk(int tree)
 	return LOCK_DONE;
 }
 
-int cow_hook_lock_readonly(int *tree, struct cow_error **err)
+/* 0 if it is locked now (*tree is another descriptor), 1 if there are no user namespaces, -1; then *tree is closed. */
+static int lock_readonly(int *tree, struct cow_error **err)
 {
 	static const char *const what[] = {
 		[LOCK_NO_NAMESPACE] = "no mount namespace",
@@ -73,4 +74,27 @@ int cow_hook_lock_readonly(int *tree, struct cow_error **err)
 	if (WIFEXITED(status) && WEXITSTATUS(status) <= LOCK_NO_CLONE)
 		return cow_error_set(err, 0, "locking the lower's mounts: %s", what[WEXITSTATUS(status)]);
 	return cow_error_set(err, 0, "locking the lower's mounts: the helper died (status %x)", (unsigned)status);
+}
+
+static int clone_readonly(const char *path, struct cow_error **err)
+{
+	cleanup_close int tree = open_tree(AT_FDCWD, path, AT_RECURSIVE | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	struct mount_attr change = {.attr_set = MOUNT_ATTR_RDONLY, .propagation = MS_PRIVATE};
+
+	if (tree < 0)
+		return cow_error_set(err, errno, "cloning the mount of %s", path);
+	if (mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &change, sizeof(change)) < 0)
+		return cow_error_set(err, errno, "mount_setattr on %s", path);
+	return cow_steal_fd(&tree);
+}
+
+int cow_lower_clone(const char *path, bool *locked, struct cow_error **err)
+{
+	cleanup_close int tree = clone_readonly(path, err);
+	int unlocked = tree < 0 ? -1 : lock_readonly(&tree, err);
+
+	*locked = unlocked == 0;
+	if (unlocked < 0)
+		return -1;
+	return *locked ? cow_steal_fd(&tree) : clone_readonly(path, err);
 }
