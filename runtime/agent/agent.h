@@ -41,23 +41,24 @@ struct cow_agent {
 	bool locked;                  /* all of them */
 	struct cow_error *no_lower;   /* why there are none */
 	int host_ns, container_ns;
-	int ruleset; /* Landlock, or -1 */
-	int proc;    /* O_PATH on the host's /proc */
-	int epoll;
-	pthread_mutex_t receive; /* the leader's: epoll_wait and NOTIF_RECV */
-	pthread_mutex_t lock;    /* guards what follows and the attach */
+	int ruleset;          /* Landlock, or -1 */
+	int proc;             /* O_PATH on the host's /proc */
+	pthread_mutex_t lock; /* guards what follows and the attach */
 	pthread_cond_t attached;
 	bool ready;
-	struct cow_listener *listeners;
 	atomic_bool stop;
-	atomic_int workers, waiting; /* threads; those of them that lead or wait to lead */
 	atomic_ulong notifications, continued, refused, performed;
 };
 
+/* Lives as long as a worker does. */
 struct cow_listener {
+	struct cow_agent *agent;
 	int fd;
-	bool landlock_given; /* guarded by agent->lock */
-	struct cow_listener *next;
+	bool must_poll;
+	pthread_mutex_t receive;     /* the leader's */
+	bool over;                   /* guarded by it */
+	atomic_int workers, waiting; /* threads; those of them that lead or wait to lead */
+	bool landlock_given;         /* guarded by agent->lock */
 };
 
 /* One notification being served by one worker. */
@@ -74,7 +75,11 @@ struct cow_target {
 };
 
 /* target.c: the process behind a notification. errno values, or descriptors/-1 with errno. */
-int cow_target_open(struct cow_target *t); /* /proc/TID, then checks that the notification is still valid */
+/*
+ * /proc/TID, then checks that the notification is still valid: then what was read of the process before was its own,
+ * too. Memory and strings need no open.
+ */
+int cow_target_open(struct cow_target *t);
 void cow_target_close(struct cow_target *t);
 bool cow_target_valid(const struct cow_target *t);
 int cow_target_string(const struct cow_target *t, uint64_t address, char *out, size_t room);
@@ -138,6 +143,12 @@ void cow_location_close(struct cow_location *l);
 #define cleanup_location __attribute__((cleanup(cow_location_close)))
 struct cow_tree *cow_agent_place(const struct cow_agent *a, int fd, enum cow_place_kind *kind);
 
+/* quick.c: before cow_target_open. */
+/* True: what the path leads to, and if there is nothing the directory it would be in, needs no work. False: perhaps. */
+bool cow_quick_path(const struct cow_target *t, int dirfd, const char *path);
+/* Can there be stale descriptors at all? */
+bool cow_agent_has_stale(const struct cow_agent *a);
+
 /* handles.c: descriptors of the target that are stale. -errno or 0. */
 int cow_freshen(const struct cow_target *t, int fd);
 int cow_swap_fd(const struct cow_target *t, int fd, int object);
@@ -181,10 +192,9 @@ int cow_do_landlock(struct cow_target *t);
 /* dispatch.c: the whole way of one notification but for the answer. A verdict. */
 int cow_dispatch(struct cow_target *t);
 /* listener.c */
+enum { COW_LISTENER_WORKERS = 16 };
+/* Takes fd, and serves it from now on. */
 int cow_listener_add(struct cow_agent *a, int fd, struct cow_error **err);
-enum { COW_AGENT_WORKERS = 16 };
-void *cow_worker(void *agent);
-int cow_worker_start(struct cow_agent *a); /* 0 or an errno */
 /* Before something slow: another worker takes over receiving. */
 void cow_stop_leading(struct cow_target *t);
 /* sockets.c: agent.sock, init.sock and control.sock, served by the main thread until the container is gone. */

@@ -277,14 +277,37 @@ static int handle_until_settled(struct cow_target *t, struct request *r)
 	return -EIO;
 }
 
+/* Calls that only read are here for their handles; and so are the opens that do not write. */
+static bool only_reads(const struct request *r)
+{
+	return r->call == COW_CALL_STATAT || r->call == COW_CALL_READAT ||
+	       (r->call == COW_CALL_OPENAT && !path_matters(r));
+}
+
+/* Can the call go on with nothing done? False: perhaps. */
+static bool needs_nothing(const struct cow_target *t, const struct request *r)
+{
+	const struct shape *s = &shapes[r->call];
+
+	if ((r->dir >= 0 || r->dir2 >= 0) && cow_agent_has_stale(t->agent))
+		return false;
+	if (only_reads(r))
+		return true;
+	/* openat2 may have a root of its own. */
+	if (s->path < 0 || r->no_path || !r->opening.plain || !cow_quick_path(t, r->dir, r->path))
+		return false;
+	return s->path2 < 0 || cow_quick_path(t, r->dir2, r->path2);
+}
+
 static int serve(struct cow_target *t, enum cow_call call)
 {
 	struct request r = {.call = call};
 	int verdict;
 
+	if (read_request(t, &r) != 0 || needs_nothing(t, &r))
+		return COW_VERDICT_CONTINUE;
+	/* It died: nobody will see the answer. If it did not, what was read of it was its own. */
 	if (cow_target_open(t) != 0)
-		return COW_VERDICT_CONTINUE; /* it died: nobody will see the answer */
-	if (read_request(t, &r) != 0)
 		return COW_VERDICT_CONTINUE;
 	verdict = freshen_handles(t, &r);
 	if (verdict == 0)

@@ -1,19 +1,21 @@
 /*
- * Receiving notifications: leader and followers. One worker, the leader, waits for all listeners; it receives a
- * notification and serves it without handing it on, as nearly all take microseconds and waking another thread would
- * cost more than the work. Only before something slow (a split, a copy-up) does it let another one lead, so that no
- * call waits for another's copy.
+ * Receiving notifications: leader and followers, for each listener. One worker, the leader, sleeps in NOTIF_RECV
+ * itself, so that the kernel can wake it on the CPU of the thread that made the call; it serves what it receives
+ * without handing it on, as nearly all take microseconds and waking another thread would cost more than the work. Only
+ * before something slow (a split, a copy-up) does it let another one lead, so that no call waits for another's copy.
  */
 #include "agent.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "../lib/log.h"
@@ -27,74 +29,102 @@ enum { WORKER_STACK = 1 << 20 };
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
 #endif
 
-int cow_listener_add(struct cow_agent *a, int fd, struct cow_error **err)
+/* Before Linux 6.11 NOTIF_RECV goes on sleeping when the last process that has the filter is gone; poll(2) does not. */
+static bool must_poll(void)
+{
+	struct utsname u;
+	unsigned major;
+	unsigned minor;
+
+	return uname(&u) != 0 || sscanf(u.release, "%u.%u", &major, &minor) != 2 || major < 6 ||
+	       (major == 6 && minor < 11);
+}
+
+/* Newer kernels may have longer structures; ours must be a prefix of them (seccomp_unotify(2)). */
+static bool sizes_fit(void)
+{
+	struct seccomp_notif_sizes sizes;
+
+	return syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) == 0 &&
+	       sizes.seccomp_notif <= sizeof(struct seccomp_notif) &&
+	       sizes.seccomp_notif_resp <= sizeof(struct seccomp_notif_resp);
+}
+
+static struct cow_listener *listener_new(struct cow_agent *a, int fd)
 {
 	struct cow_listener *l = calloc(1, sizeof(*l));
-	struct epoll_event event = {.events = EPOLLIN, .data.ptr = l};
-	struct seccomp_notif_sizes sizes;
 
 	if (l == NULL)
 		abort();
+	l->agent = a;
 	l->fd = fd;
-	/* Newer kernels may have longer structures; ours must be a prefix of them (seccomp_unotify(2)). */
-	if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) != 0 ||
-	    sizes.seccomp_notif > sizeof(struct seccomp_notif) ||
-	    sizes.seccomp_notif_resp > sizeof(struct seccomp_notif_resp)) {
-		free(l);
+	l->must_poll = must_poll();
+	pthread_mutex_init(&l->receive, NULL);
+	return l;
+}
+
+static void listener_free(struct cow_listener *l)
+{
+	close(l->fd);
+	pthread_mutex_destroy(&l->receive);
+	free(l);
+}
+
+static void *work(void *listener);
+
+/* Workers are made when they are first needed: most containers are short and have one call at a time. 0 or an errno. */
+static int start_worker(struct cow_listener *l)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	int error;
+
+	atomic_fetch_add(&l->workers, 1);
+	atomic_fetch_add(&l->waiting, 1);
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, WORKER_STACK);
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	error = pthread_create(&thread, &attributes, work, l);
+	pthread_attr_destroy(&attributes);
+	if (error != 0) {
+		atomic_fetch_sub(&l->waiting, 1);
+		atomic_fetch_sub(&l->workers, 1);
+	}
+	return error;
+}
+
+int cow_listener_add(struct cow_agent *a, int fd, struct cow_error **err)
+{
+	struct cow_listener *l;
+	int error;
+
+	if (!sizes_fit()) {
 		close(fd);
 		return cow_error_set(err, 0, "this kernel's seccomp notifications have an unknown form");
 	}
 	/* Since Linux 6.6: the waker stays on the sleeper's CPU. Without it, it only takes longer. */
 	(void)ioctl(fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
 	(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-	pthread_mutex_lock(&a->lock);
-	l->next = a->listeners;
-	a->listeners = l;
-	pthread_mutex_unlock(&a->lock);
-	if (epoll_ctl(a->epoll, EPOLL_CTL_ADD, fd, &event) != 0)
-		return cow_error_set(err, errno, "waiting for a listener");
-	return 0;
-}
-
-/* Workers are made when they are first needed: most containers are short and have one call at a time. */
-int cow_worker_start(struct cow_agent *a)
-{
-	pthread_attr_t attributes;
-	pthread_t thread;
-	int error;
-
-	if (atomic_fetch_add(&a->workers, 1) >= COW_AGENT_WORKERS) {
-		atomic_fetch_sub(&a->workers, 1);
-		return EAGAIN;
-	}
-	atomic_fetch_add(&a->waiting, 1);
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, WORKER_STACK);
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	error = pthread_create(&thread, &attributes, cow_worker, a);
-	pthread_attr_destroy(&attributes);
+	l = listener_new(a, fd);
+	error = start_worker(l);
 	if (error != 0) {
-		atomic_fetch_sub(&a->waiting, 1);
-		atomic_fetch_sub(&a->workers, 1);
+		listener_free(l);
+		return cow_error_set(err, error, "starting a worker");
 	}
-	return error;
-}
-
-/* No process uses the filter any more. Others may still serve its last notification, so its memory stays. */
-static void retire(struct cow_agent *a, struct cow_listener *l)
-{
-	(void)epoll_ctl(a->epoll, EPOLL_CTL_DEL, l->fd, NULL);
+	return 0;
 }
 
 void cow_stop_leading(struct cow_target *t)
 {
+	struct cow_listener *l = t->listener;
+
 	if (!t->leading)
 		return;
 	t->leading = false;
 	/* If there can be none more, the others must do: each comes back from its call. */
-	if (atomic_load(&t->agent->waiting) == 0)
-		(void)cow_worker_start(t->agent);
-	pthread_mutex_unlock(&t->agent->receive);
+	if (atomic_load(&l->waiting) == 0 && atomic_load(&l->workers) < COW_LISTENER_WORKERS)
+		(void)start_worker(l);
+	pthread_mutex_unlock(&l->receive);
 }
 
 static void answer(const struct cow_target *t, int verdict)
@@ -125,10 +155,10 @@ static void count(struct cow_agent *a, int verdict)
 		atomic_fetch_add_explicit(&a->performed, 1, memory_order_relaxed);
 }
 
-static void serve(struct cow_agent *a, struct cow_listener *l, const struct seccomp_notif *n)
+static void serve(struct cow_listener *l, const struct seccomp_notif *n)
 {
 	struct cow_target t = {
-		.agent = a,
+		.agent = l->agent,
 		.listener = l,
 		.id = n->id,
 		.tid = (pid_t)n->pid,
@@ -143,52 +173,61 @@ static void serve(struct cow_agent *a, struct cow_listener *l, const struct secc
 		t.args[i] = n->data.args[i];
 	verdict = cow_dispatch(&t);
 	answer(&t, verdict);
-	count(a, verdict);
+	count(l->agent, verdict);
 	if (t.leading)
-		pthread_mutex_unlock(&a->receive);
+		pthread_mutex_unlock(&l->receive);
 }
 
-/* Waits for one notification, as leader, and serves it. */
-static void lead(struct cow_agent *a)
+/* Has no process the filter any more? */
+static bool is_over(const struct cow_listener *l)
 {
+	struct pollfd p = {.fd = l->fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) > 0 && (p.revents & POLLIN) == 0 && (p.revents & POLLHUP) != 0;
+}
+
+/* Waits for one notification, as leader, and serves it. False: there will be none. */
+static bool lead(struct cow_listener *l)
+{
+	struct pollfd p = {.fd = l->fd, .events = POLLIN};
 	struct seccomp_notif n;
-	struct epoll_event event;
-	struct cow_listener *l;
-	int ready = epoll_wait(a->epoll, &event, 1, -1);
 
-	if (ready <= 0 || event.data.ptr == NULL) {
-		pthread_mutex_unlock(&a->receive);
-		return;
-	}
-	l = event.data.ptr;
+	if (l->must_poll)
+		(void)poll(&p, 1, -1);
 	memset(&n, 0, sizeof(n));
-	if ((event.events & EPOLLIN) == 0) {
-		retire(a, l);
-		pthread_mutex_unlock(&a->receive);
-		return;
-	}
-	/* ENOENT: it was gone before we looked. */
+	/* ENOENT: it was gone before we looked, or all are. */
 	if (ioctl(l->fd, SECCOMP_IOCTL_NOTIF_RECV, &n) != 0) {
-		pthread_mutex_unlock(&a->receive);
-		return;
+		l->over = is_over(l);
+		pthread_mutex_unlock(&l->receive);
+		return !l->over;
 	}
-	atomic_fetch_sub(&a->waiting, 1);
-	serve(a, l, &n);
-	atomic_fetch_add(&a->waiting, 1);
+	atomic_fetch_sub(&l->waiting, 1);
+	serve(l, &n);
+	atomic_fetch_add(&l->waiting, 1);
+	return true;
 }
 
-void *cow_worker(void *agent)
+static void *work(void *listener)
 {
-	struct cow_agent *a = agent;
+	struct cow_listener *l = listener;
+	bool more = true;
 
 	/* setns(2) of a mount namespace wants a thread whose directories are its own. */
 	if (unshare(CLONE_FS) != 0) {
 		cow_log_error("a worker cannot have a working directory of its own: %s", strerror(errno));
 		abort();
 	}
-	while (!atomic_load(&a->stop)) {
-		pthread_mutex_lock(&a->receive);
-		lead(a);
+	while (more && !atomic_load(&l->agent->stop)) {
+		pthread_mutex_lock(&l->receive);
+		if (!l->over) {
+			more = lead(l);
+		} else {
+			pthread_mutex_unlock(&l->receive);
+			more = false;
+		}
 	}
+	atomic_fetch_sub(&l->waiting, 1);
+	if (atomic_fetch_sub(&l->workers, 1) == 1)
+		listener_free(l);
 	return NULL;
 }

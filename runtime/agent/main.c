@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -104,8 +103,7 @@ static int open_all(struct cow_agent *a, struct cow_sockets *s, struct cow_error
 		return -1;
 	a->host_ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	a->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	a->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (a->host_ns < 0 || a->proc < 0 || a->epoll < 0)
+	if (a->host_ns < 0 || a->proc < 0)
 		return cow_error_set(err, errno, "/proc");
 	s->agent = listen_at(a, "agent.sock", SOCK_STREAM, err);
 	if (s->agent < 0)
@@ -177,13 +175,9 @@ static void close_others(int ready)
 static int run(struct cow_agent *a, int *ready, struct cow_error **err)
 {
 	struct cow_sockets sockets = {-1, -1, -1};
-	int error;
 
 	if (detach(a, *ready, err) != 0 || open_all(a, &sockets, err) != 0 || write_pid(a, err) != 0)
 		return -1;
-	error = cow_worker_start(a);
-	if (error != 0)
-		return cow_error_set(err, error, "starting a worker");
 	/* The main thread grafts at the attach; its file system state is its own as the workers' are. */
 	if (unshare(CLONE_FS) != 0)
 		return cow_error_set(err, errno, "unshare");
@@ -202,8 +196,6 @@ int main(int argc, char **argv)
 					 .container_ns = -1,
 					 .ruleset = -1,
 					 .proc = -1,
-					 .epoll = -1,
-					 .receive = PTHREAD_MUTEX_INITIALIZER,
 					 .lock = PTHREAD_MUTEX_INITIALIZER,
 					 .attached = PTHREAD_COND_INITIALIZER};
 	int status = parse(argc, argv, &o);

@@ -25,6 +25,11 @@ enum cow_place_kind cow_tree_place(struct cow_tree *t, int fd)
 	return state == COW_GRAFT_ATTACHED ? COW_PLACE_GRAFT : COW_PLACE_STALE;
 }
 
+bool cow_tree_has_stale(const struct cow_tree *t)
+{
+	return __atomic_load_n(&t->stale, __ATOMIC_SEQ_CST) != 0;
+}
+
 void cow_tree_settle(struct cow_tree *t)
 {
 	pthread_mutex_lock(&t->structure);

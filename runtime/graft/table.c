@@ -116,6 +116,8 @@ void cow_table_remove(struct cow_tree *t, struct cow_graft *g)
 	struct cow_graft **at;
 
 	pthread_mutex_lock(&t->table_lock);
+	if (g->state != COW_GRAFT_ATTACHED)
+		__atomic_sub_fetch(&t->stale, 1, __ATOMIC_SEQ_CST);
 	for (at = &t->by_mount[mount_bucket(g->mount)]; *at != g;)
 		at = &(*at)->next_by_mount;
 	*at = g->next_by_mount;
@@ -148,6 +150,8 @@ struct cow_graft *cow_queue_take(struct cow_graft_queue *q)
 void cow_table_set(struct cow_tree *t, struct cow_graft *g, enum cow_graft_state state)
 {
 	pthread_mutex_lock(&t->table_lock);
+	if (g->state == COW_GRAFT_ATTACHED && state != COW_GRAFT_ATTACHED)
+		__atomic_add_fetch(&t->stale, 1, __ATOMIC_SEQ_CST);
 	g->state = state;
 	pthread_mutex_unlock(&t->table_lock);
 }

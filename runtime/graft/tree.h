@@ -91,6 +91,7 @@ struct cow_tree {
 	struct cow_graft *by_lower[COW_TREE_BUCKETS];
 	struct cow_real *reals[COW_TREE_BUCKETS];
 	struct cow_graft_queue retired, resting, shadowed;
+	size_t stale; /* grafts that are not attached; written under table_lock, read without */
 	struct cow_claim *claims;
 	struct cow_nested *nested; /* mounts in the lower; set by the attach */
 	struct cow_alias *aliases; /* and their clones in the grafts */
@@ -117,6 +118,8 @@ enum cow_place_kind {
 	COW_PLACE_STALE,   /* in a lower object that split or copy-up took away */
 };
 enum cow_place_kind cow_tree_place(struct cow_tree *t, int fd);
+/* Is there anything left that split or copy-up took away, so that a descriptor can be STALE? Takes no lock. */
+bool cow_tree_has_stale(const struct cow_tree *t);
 
 /*
  * The real upper directory for a directory descriptor that is in the tree (any kind but OUTSIDE), splitting what is in
