@@ -8,6 +8,7 @@
 #include "../lib/log.h"
 #include "../lib/place.h"
 #include "agent.h"
+#include "grace.h"
 #include "prepare.h"
 
 /* What the command line must be for cowrun to take part; the delegate would perhaps read it otherwise. */
@@ -78,6 +79,7 @@ static int make_container(struct cow_wrapper *w, struct cow_bundle *bundle, stru
 
 	p.key.dirfd = -1;
 	cow_signals_hold(&signals);
+	cow_grace_begin();
 	if (cow_prepare(&p, spec, &signals, err) != 0) {
 		cow_unprepare(&p, true);
 		return -1;

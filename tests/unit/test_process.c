@@ -11,6 +11,7 @@
 
 #include "../../runtime/lib/fd.h"
 #include "../../runtime/wrapper/agent.h"
+#include "../../runtime/wrapper/grace.h"
 #include "../../runtime/wrapper/process.h"
 
 static char dir[] = "/tmp/cowrun-process.XXXXXX";
@@ -118,6 +119,24 @@ static void test_agent(void)
 	ok(cow_agent_stop(dir, NULL) == 0, "and nothing to stop");
 }
 
+static char *cgroups(void)
+{
+	cleanup_close int fd = open("/proc/self/cgroup", O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? NULL : cow_read_to_end(fd, 1 << 20, NULL);
+}
+
+static void test_grace(void)
+{
+	cleanup_free char *before = cgroups();
+	cleanup_free char *after = NULL;
+
+	cow_grace_begin();
+	usleep(200000);
+	after = cgroups();
+	is_str(after, before, "a head start for the delegate moves nobody to another cgroup");
+}
+
 int main(void)
 {
 	cleanup_free char *command = NULL;
@@ -127,6 +146,7 @@ int main(void)
 	test_ask();
 	test_start();
 	test_agent();
+	test_grace();
 	if (asprintf(&command, "rm -rf %s", dir) < 0 || system(command) != 0)
 		return 1;
 	return done_testing();
