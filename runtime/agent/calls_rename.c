@@ -35,7 +35,7 @@ static int check_ways(struct renaming *r, const struct cow_creds *creds)
 	return error != 0 ? error : cow_resolve_as(r->t, creds, r->newdir, r->new, false, &to);
 }
 
-/* Two names of one lower file: rename(2) does nothing then. */
+/* Two names of one lower file: rename(2) does nothing then, and exchanging them would change nothing. */
 static bool same_file(const struct renaming *r)
 {
 	return r->to.object >= 0 && r->from.st.st_ino == r->to.st.st_ino && r->from.st.st_dev == r->to.st.st_dev;
@@ -53,7 +53,7 @@ static int rename_instead(struct renaming *r)
 	if ((r->from.slash && !S_ISDIR(r->from.st.st_mode)) ||
 	    (r->to.slash && !S_ISDIR(r->from.st.st_mode) && (r->flags & RENAME_EXCHANGE) == 0))
 		return -ENOTDIR;
-	if (same_file(r) && (r->flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)) == 0)
+	if (same_file(r) && (r->flags & RENAME_NOREPLACE) == 0)
 		return 0;
 	cow_stop_leading(r->t);
 	/* The engine's own descriptors in the grafts must be the only ones. */

@@ -311,6 +311,9 @@ static void index_records(struct cow_journal *j)
 	for (size_t i = 0; i < j->ncopies; i++) {
 		struct slot *s = slot_for(j, &j->copies[i]->upper);
 
+		/* Unless the number of the inode came again. */
+		if (s->copy != NULL && cow_lower_stamp_equal(&s->copy->stamp, &j->copies[i]->stamp))
+			j->copies[i]->other = s->copy;
 		s->upper = j->copies[i]->upper;
 		s->copy = j->copies[i];
 	}

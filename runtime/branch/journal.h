@@ -46,11 +46,13 @@ struct cow_journal_split {
 	struct cow_journal_entry *entries; /* once loaded, sorted bytewise by name */
 };
 
-/* "The upper file `upper` began as a copy of lower file `lower`." */
+/* "The upper file `upper` began as a copy of lower file `lower`." A record for each name that the lower file had. */
 struct cow_journal_copy {
 	struct cow_ident upper;
 	const char *lower;
 	struct cow_lower_stamp stamp;
+	const struct cow_journal_copy
+		*other; /* once loaded: the record of another name of it, written earlier; or NULL */
 };
 
 void cow_lower_stamp_of(struct cow_lower_stamp *stamp, const struct stat *st);

@@ -50,6 +50,23 @@ static void set_origin(struct cow_origins *o, struct cow_node *n, const char *pa
 
 /* --- first pass: what the entries say themselves ------------------------------------------------------------------ */
 
+/*
+ * A file may have several names, as its original may have had: each takes one of those for the time being. The one that
+ * is where an original was has the right to that (settle_copy).
+ */
+static void take_copy(struct cow_origins *o, struct cow_node *n)
+{
+	const struct cow_journal_copy *c = cow_journal_find_copy(o->journal, &n->ident);
+
+	n->copy = c;
+	while (c != NULL && cow_dict_get(&o->present, c->lower) != NULL)
+		c = c->other;
+	if (c == NULL)
+		return;
+	n->copy = c;
+	cow_dict_put(&o->present, c->lower, n);
+}
+
 static void read_records(struct cow_origins *o, struct cow_node *n)
 {
 	if (n->mark != NULL) {
@@ -63,11 +80,6 @@ static void read_records(struct cow_origins *o, struct cow_node *n)
 			set_origin(o, n, n->split->lower);
 		else
 			n->split = NULL;
-	} else {
-		/* A file may have several names by now: the one that is where the original was has the right to it. */
-		n->copy = cow_journal_find_copy(o->journal, &n->ident);
-		if (n->copy != NULL && cow_dict_get(&o->present, n->copy->lower) == NULL)
-			cow_dict_put(&o->present, n->copy->lower, n);
 	}
 }
 
@@ -84,10 +96,37 @@ static void first_pass(struct cow_origins *o, struct cow_node *root, const struc
 		if (!n->mountpoint)
 			read_records(o, n);
 	}
+	/* After the placeholders: a copy-up that was killed may have left one that its copy was to replace. */
+	for (struct cow_node *n = root; n != NULL; n = cow_node_next(n, !n->mountpoint))
+		if (!n->mountpoint && n->mark == NULL && !S_ISDIR(n->mode))
+			take_copy(o, n);
 }
 
 /* --- second pass, from the top down: where they are, and directories that were made again --------------------------
  */
+
+/* `place` is where one of the originals was: who has that takes this one's in exchange. */
+static void settle_copy(struct cow_origins *o, struct cow_node *n, const char *place)
+{
+	const struct cow_journal_copy *c = cow_journal_find_copy(o->journal, &n->ident);
+	struct cow_node *owner;
+
+	while (c != NULL && strcmp(c->lower, place) != 0)
+		c = c->other;
+	if (c == NULL)
+		return;
+	owner = cow_dict_get(&o->present, place);
+	if (owner == n)
+		return;
+	if (owner != NULL && owner->copy != c)
+		owner = NULL;
+	if (owner != NULL && cow_dict_get(&o->present, n->copy->lower) == n)
+		owner->copy = n->copy;
+	if (cow_dict_get(&o->present, n->copy->lower) == n)
+		cow_dict_put(&o->present, n->copy->lower, owner);
+	n->copy = c;
+	cow_dict_put(&o->present, place, n);
+}
 
 static void settle(struct cow_origins *o, struct cow_node *n, const struct mounts *mounts)
 {
@@ -108,8 +147,8 @@ static void settle(struct cow_origins *o, struct cow_node *n, const struct mount
 		set_origin(o, n, place);
 		return;
 	}
-	if (n->copy != NULL && strcmp(n->copy->lower, place) == 0)
-		cow_dict_put(&o->present, place, n);
+	if (n->copy != NULL)
+		settle_copy(o, n, place);
 	if (n->origin != NULL) {
 		n->moved = strcmp(n->origin, place) != 0;
 	} else if (S_ISDIR(n->mode) && n->mark == NULL && n->base != NULL && S_ISDIR(n->base->stamp.mode) &&

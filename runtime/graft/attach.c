@@ -138,7 +138,9 @@ static int resume_entry(struct cow_tree *t, int lower, int upper, const char *na
 	if (marked < 0)
 		return errno;
 	if (marked > 0)
-		return regraft(t, lower, upper, name, fd, path);
+		return cow_relink_defer(t, fd, path) ? 0 : regraft(t, lower, upper, name, fd, path);
+	if (S_ISREG(st.st_mode))
+		cow_relink_note(t, fd);
 	cow_close_fd(&fd); /* as few as possible stay open on the way down */
 	if (!S_ISDIR(st.st_mode))
 		return 0;
@@ -172,54 +174,56 @@ static int resume_directory(struct cow_tree *t, int lower, int upper)
 	return error;
 }
 
-static int resume(struct cow_tree *t, int lower, int upper)
+static int resume(struct cow_tree *t, int lower, int upper, const struct cow_journal *journal)
 {
 	int dir = openat(upper, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct stat st;
+	int error;
+	int last;
 
 	if (dir < 0 || fstat(lower, &st) != 0)
 		return errno;
 	cow_real_add(t, &st, 0, upper);
-	return resume_directory(t, lower, dir);
+	cow_relink_begin(t, journal);
+	error = resume_directory(t, lower, dir);
+	last = cow_relink_end(t, lower, regraft);
+	return error != 0 ? error : last;
 }
 
-/* 1: the root was split in an earlier run, 0: never, -1: error. */
-static int split_before(struct cow_tree *t, int upper, struct cow_error **err)
+static struct cow_journal *load_journal(struct cow_tree *t, struct cow_error **err)
 {
 	cleanup_close int dir = -1;
-	struct cow_journal *journal;
-	struct cow_ident ident;
 	char name[16];
-	int before;
 
 	snprintf(name, sizeof(name), "trees/%zu", t->index);
 	dir = openat(t->branch->dirfd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0 || cow_ident_of(upper, &ident) != 0)
-		return cow_error_set(err, errno, "branch %s: %s", t->branch->name, name);
-	journal = cow_journal_load(dir, err);
-	if (journal == NULL)
-		return -1;
-	before = cow_journal_find_split(journal, &ident) != NULL;
-	cow_journal_free(journal);
-	return before;
+	if (dir < 0) {
+		cow_error_set(err, errno, "branch %s: %s", t->branch->name, name);
+		return NULL;
+	}
+	return cow_journal_load(dir, err);
 }
 
 int cow_tree_attach(struct cow_tree *t, struct cow_error **err)
 {
 	cleanup_close int upper = openat(t->upper, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cleanup_close int lower = openat(t->lower, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int before;
+	struct cow_journal *journal;
+	struct cow_ident ident;
 	int error;
 
-	if (upper < 0 || lower < 0)
+	if (upper < 0 || lower < 0 || cow_ident_of(upper, &ident) != 0)
 		return cow_error_set(err, errno, "cannot open the workdir %s", t->workdir);
-	before = split_before(t, upper, err);
-	if (before < 0)
-		return -1;
 	error = cow_nested_find(t);
 	if (error != 0)
 		return cow_error_set(err, error, "cannot read the container's mounts");
-	error = before ? resume(t, lower, upper) : split_in_place(t, upper, lower, "");
+	journal = load_journal(t, err);
+	if (journal == NULL)
+		return -1;
+	/* Was the root split in an earlier run? */
+	error = cow_journal_find_split(journal, &ident) != NULL ? resume(t, lower, upper, journal)
+								: split_in_place(t, upper, lower, "");
+	cow_journal_free(journal);
 	if (error == ENOSPC)
 		return cow_error_set(err, error, "cannot graft %s (no room for mounts: fs.mount-max, or on the disk)",
 				     t->branch->trees[t->index].lower);

@@ -1,5 +1,10 @@
 #include "internal.h"
 
+static bool same(const struct cow_claim *a, const struct cow_claim *b)
+{
+	return a->mount == b->mount && a->lower.ino == b->lower.ino && a->lower.dev == b->lower.dev;
+}
+
 bool cow_claim(struct cow_tree *t, struct cow_claim *mine)
 {
 	bool first = true;
@@ -8,7 +13,7 @@ bool cow_claim(struct cow_tree *t, struct cow_claim *mine)
 	for (;;) {
 		struct cow_claim *c = t->claims;
 
-		while (c != NULL && c->mount != mine->mount)
+		while (c != NULL && !same(c, mine))
 			c = c->next;
 		if (c == NULL)
 			break;
@@ -16,6 +21,7 @@ bool cow_claim(struct cow_tree *t, struct cow_claim *mine)
 		pthread_cond_wait(&t->claims_changed, &t->table_lock);
 	}
 	if (first) {
+		mine->serial = ++t->claim_count;
 		mine->next = t->claims;
 		t->claims = mine;
 	}
@@ -32,5 +38,22 @@ void cow_claim_end(struct cow_tree *t, struct cow_claim *mine)
 			break;
 		}
 	pthread_cond_broadcast(&t->claims_changed);
+	pthread_mutex_unlock(&t->table_lock);
+}
+
+void cow_claim_wait_splits(struct cow_tree *t)
+{
+	const struct cow_claim *c;
+	uint64_t last;
+
+	pthread_mutex_lock(&t->table_lock);
+	last = t->claim_count;
+	for (;;) {
+		for (c = t->claims; c != NULL && !(c->split && c->serial <= last);)
+			c = c->next;
+		if (c == NULL)
+			break;
+		pthread_cond_wait(&t->claims_changed, &t->table_lock);
+	}
 	pthread_mutex_unlock(&t->table_lock);
 }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@ struct copying {
 	int lower;    /* readable, if it is a regular file */
 	int upper;    /* the copy */
 	struct stat st;
+	struct cow_names names; /* what it is to be revealed at */
 };
 
 static void copying_cleanup(struct copying *c)
@@ -28,18 +30,24 @@ static void copying_cleanup(struct copying *c)
 	free(c->staged);
 	cow_close_fd(&c->lower);
 	cow_close_fd(&c->upper);
+	cow_names_clear(&c->names);
 }
 
+/* Before it is revealed: what stands for which lower path, by all its names. */
 static int record(const struct copying *c)
 {
-	struct cow_journal_copy rec = {.lower = c->path};
-	int error;
+	struct cow_journal_copy rec = {0};
+	int error = 0;
 
 	if (cow_ident_of(c->upper, &rec.upper) != 0)
 		return errno;
 	cow_lower_stamp_of(&rec.stamp, &c->st);
 	pthread_mutex_lock(&c->t->journal_lock);
-	error = cow_journal_add_copy(c->t->journal, &rec) == 0 ? 0 : errno;
+	for (size_t i = 0; i < c->names.count && error == 0; i++) {
+		rec.lower = c->names.list[i].path;
+		if (c->names.list[i].name != NULL)
+			error = cow_journal_add_copy(c->t->journal, &rec) == 0 ? 0 : errno;
+	}
 	pthread_mutex_unlock(&c->t->journal_lock);
 	return error;
 }
@@ -95,30 +103,163 @@ static int prepare(struct copying *c, int root)
 	return c->upper < 0 ? errno : 0;
 }
 
+/* --- its names ------------------------------------------------------------------------------------------------------
+ */
+
+/* Of most files it is the only one; and it is known where it is, whatever became of the way there. */
+static void add_own_name(struct copying *c)
+{
+	struct cow_name *own = NULL;
+
+	for (size_t i = 0; i < c->names.count; i++)
+		if (c->names.list[i].mount == c->mount)
+			own = &c->names.list[i];
+	if (own == NULL) {
+		own = cow_names_add(&c->names);
+		own->mount = c->mount;
+		own->path = strdup(c->path);
+	}
+	free(own->name);
+	cow_close_fd(&own->parent);
+	own->name = strdup(c->name);
+	own->parent = fcntl(c->parent, F_DUPFD_CLOEXEC, 3);
+	if (own->path == NULL || own->name == NULL)
+		abort();
+}
+
+static void find_names(struct copying *c)
+{
+	cow_names_clear(&c->names);
+	if (c->st.st_nlink > 1)
+		cow_names_find(c->t, &c->st, &c->names);
+	add_own_name(c);
+}
+
+/* Under `structure`: are the names still those that were found? What was not found does not count. */
+static int check_names(const struct copying *c)
+{
+	cleanup_names struct cow_names now = {0};
+
+	for (size_t i = 0; i < c->names.count; i++) {
+		const struct cow_name *n = &c->names.list[i];
+		cleanup_close int root = -1;
+		int error = n->name == NULL ? 0 : cow_graft_at(c->t, n->parent, n->name, &root);
+
+		if (error != 0)
+			return error;
+		if (n->name != NULL && cow_mount_id(root) != n->mount)
+			return ESTALE;
+	}
+	if (c->st.st_nlink < 2)
+		return 0;
+	cow_table_names(c->t, &c->st, &now);
+	for (size_t i = 0; i < now.count; i++) {
+		size_t k = 0;
+
+		while (k < c->names.count && c->names.list[k].mount != now.list[i].mount)
+			k++;
+		if (k == c->names.count)
+			return EAGAIN;
+	}
+	return 0;
+}
+
+/* One name of the copy in the stage for each. */
+static int stage_names(struct copying *c)
+{
+	for (size_t i = 0, first = 1; i < c->names.count; i++) {
+		struct cow_name *n = &c->names.list[i];
+		cleanup_close int root = -1;
+
+		if (n->name == NULL)
+			continue;
+		if (cow_graft_at(c->t, n->parent, n->name, &root) != 0)
+			return ESTALE;
+		n->place = cow_tree_relative(c->t, root);
+		if (first) {
+			n->staged = strdup(c->staged);
+			first = 0;
+			continue;
+		}
+		n->staged = cow_stage_name(c->t, 'c');
+		if (linkat(c->t->stage, c->staged, c->t->stage, n->staged, 0) != 0) {
+			int saved = errno;
+
+			free(cow_steal_ptr(&n->staged));
+			return saved;
+		}
+	}
+	return 0;
+}
+
+/* Takes the first `count` names back, and the further ones in the stage away. */
+static void unreveal(struct copying *c, size_t count)
+{
+	for (size_t i = 0; i < c->names.count; i++) {
+		struct cow_name *n = &c->names.list[i];
+
+		if (n->staged == NULL)
+			continue;
+		if (i < count)
+			(void)cow_reveal(c->t, n->staged, n->parent, n->name);
+		if (strcmp(n->staged, c->staged) != 0)
+			unlinkat(c->t->stage, n->staged, 0);
+	}
+}
+
+static int exchange_names(struct copying *c)
+{
+	int error = stage_names(c);
+	size_t i = 0;
+
+	for (; error == 0 && i < c->names.count; i++)
+		if (c->names.list[i].staged != NULL)
+			error = cow_reveal(c->t, c->names.list[i].staged, c->names.list[i].parent,
+					   c->names.list[i].name);
+	if (error != 0)
+		unreveal(c, i > 0 ? i - 1 : 0);
+	return error;
+}
+
 static int reveal(struct copying *c)
 {
 	struct cow_tree *t = c->t;
-	cleanup_free char *place = NULL;
-	cleanup_close int root = -1;
-	struct cow_graft *g = NULL;
 	int error;
 
 	pthread_mutex_lock(&t->structure);
-	error = cow_graft_at(t, c->parent, c->name, &root);
-	if (error == 0 && cow_mount_id(root) != c->mount)
-		error = ESTALE;
-	if (error == 0) {
-		g = cow_table_by_mount(t, c->mount);
-		place = cow_tree_relative(t, root);
-		error = cow_reveal(t, c->staged, c->parent, c->name);
+	error = check_names(c);
+	if (error == 0)
+		error = exchange_names(c);
+	for (size_t i = 0; error == 0 && i < c->names.count; i++) {
+		struct cow_name *n = &c->names.list[i];
+
+		if (n->staged == NULL)
+			continue;
+		cow_real_add(t, &c->st, n->mount, c->upper);
+		cow_table_retire(t, cow_table_by_mount(t, n->mount), cow_steal_ptr(&n->staged),
+				 cow_steal_ptr(&n->place));
 	}
-	if (error == 0) {
-		cow_real_add(t, &c->st, c->mount, c->upper);
-		cow_table_retire(t, g, cow_steal_ptr(&c->staged), cow_steal_ptr(&place));
+	if (error == 0)
 		t->stats.copy_ups++;
-	}
 	pthread_mutex_unlock(&t->structure);
 	return error;
+}
+
+static int record_and_reveal(struct copying *c)
+{
+	for (int tries = 0;; tries++) {
+		int error;
+
+		find_names(c);
+		error = record(c);
+		if (error == 0)
+			error = reveal(c);
+		/* A further name came in sight meanwhile. */
+		if (error != EAGAIN)
+			return error;
+		if (tries == COW_TRIES)
+			return ESTALE;
+	}
 }
 
 /* Under a claim. */
@@ -128,13 +269,29 @@ static int copy_up(struct copying *c, int root, bool truncate, cow_copy_check ch
 
 	if (error == 0)
 		error = fill(c, truncate, check, data);
+	if (error == 0 && c->st.st_nlink > 1)
+		error = cow_links_complete(c->t, &c->st);
 	if (error == 0)
-		error = record(c);
-	if (error == 0)
-		error = reveal(c);
+		error = record_and_reveal(c);
 	if (error != 0 && c->staged != NULL)
 		unlinkat(c->t->stage, c->staged, 0);
 	return error;
+}
+
+/* Who has a file with several names has all of them. False: look again. */
+static bool claim_all(struct cow_tree *t, int root, struct cow_claim *graft, struct cow_claim *file)
+{
+	struct stat st;
+
+	if (!cow_claim(t, graft))
+		return false;
+	if (fstat(root, &st) != 0 || st.st_nlink < 2)
+		return true;
+	file->lower = (struct cow_lower_id){st.st_dev, st.st_ino};
+	if (cow_claim(t, file))
+		return true;
+	cow_claim_end(t, graft);
+	return false;
 }
 
 int cow_tree_copy_up(struct cow_tree *t, int parent, const char *name, bool truncate, cow_copy_check check, void *data)
@@ -142,6 +299,7 @@ int cow_tree_copy_up(struct cow_tree *t, int parent, const char *name, bool trun
 	__attribute__((cleanup(copying_cleanup))) struct copying c = {
 		.t = t, .parent = parent, .name = name, .lower = -1, .upper = -1};
 	struct cow_claim claim = {0};
+	struct cow_claim file = {0};
 
 	for (;;) {
 		cleanup_close int root = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -155,8 +313,9 @@ int cow_tree_copy_up(struct cow_tree *t, int parent, const char *name, bool trun
 		c.path = cow_table_path(t, c.mount);
 		if (c.path == NULL || !cow_mount_root(root))
 			return ESTALE;
-		if (cow_claim(t, &claim)) {
+		if (claim_all(t, root, &claim, &file)) {
 			error = copy_up(&c, root, truncate, check, data);
+			cow_claim_end(t, &file);
 			cow_claim_end(t, &claim);
 			return error;
 		}

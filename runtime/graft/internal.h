@@ -46,6 +46,10 @@ char *cow_table_path(struct cow_tree *t, uint64_t mount); /* of an attached graf
 /* The placeholder of the attached graft of that lower object, and its mount id; NULL if there is none. Caller frees. */
 struct file_handle *cow_table_placeholder(struct cow_tree *t, const struct stat *lower, uint64_t *mount);
 
+size_t cow_table_count(struct cow_tree *t, const struct stat *lower); /* how many attached ones it has */
+struct cow_names;
+void cow_table_names(struct cow_tree *t, const struct stat *lower, struct cow_names *names);
+
 /* nested.c: mounts in the lower */
 int cow_nested_find(struct cow_tree *t); /* at the attach; 0 or an errno */
 /* Takes note of those in a new directory graft: its mount id, its root, the lower path. */
@@ -55,11 +59,46 @@ void cow_nested_free(struct cow_tree *t);
 
 /* claim.c: one worker stages, the others that want the same graft wait. False: somebody else had it, look again. */
 struct cow_claim {
-	uint64_t mount;
+	uint64_t mount; /* of a graft; or 0, and */
+	struct cow_lower_id
+		lower; /* a lower file with all its names. Who has one of a graft may ask for this, not vice versa */
+	bool split;    /* it is a split, which waits for no other claim */
+	uint64_t serial;
 	struct cow_claim *next;
 };
 bool cow_claim(struct cow_tree *t, struct cow_claim *mine);
 void cow_claim_end(struct cow_tree *t, struct cow_claim *mine);
+void cow_claim_wait_splits(struct cow_tree *t); /* until those that are under way now have ended */
+
+/* links.c: the names of a lower file that has several. */
+struct cow_name {
+	uint64_t mount; /* of its graft */
+	char *path;     /* lower path */
+	struct file_handle *handle;
+	int parent; /* the real directory that it is in, and its name there; NULL: not found */
+	char *name;
+	char *staged, *place; /* the copy-up's own */
+};
+struct cow_names {
+	size_t count;
+	struct cow_name *list;
+};
+/* Sees to it that every name in the workdir is a graft of its own. 0 or an errno (of a split). */
+int cow_links_complete(struct cow_tree *t, const struct stat *lower);
+/* All attached grafts of that lower object, with their places. */
+void cow_names_find(struct cow_tree *t, const struct stat *lower, struct cow_names *names);
+struct cow_name *cow_names_add(struct cow_names *names);
+void cow_names_clear(struct cow_names *names);
+#define cleanup_names __attribute__((cleanup(cow_names_clear)))
+void cow_links_free(struct cow_tree *t);
+
+/* relink.c: during the attach of a branch that existed, what a killed copy-up left. */
+void cow_relink_begin(struct cow_tree *t, const struct cow_journal *journal);  /* which is kept until the end */
+void cow_relink_note(struct cow_tree *t, int fd);                              /* a real file */
+bool cow_relink_defer(struct cow_tree *t, int placeholder, const char *lower); /* true: it is dealt with at the end */
+typedef int (*cow_regraft)(struct cow_tree *t, int lower, int upper, const char *name, int placeholder,
+			   const char *path);
+int cow_relink_end(struct cow_tree *t, int lower, cow_regraft regraft); /* 0 or an errno */
 
 /* real.c: what the lower objects became in the upper since the container started. */
 void cow_real_add(struct cow_tree *t, const struct stat *lower, uint64_t mount, int upper);

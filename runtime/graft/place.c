@@ -146,7 +146,8 @@ static int directory_counterpart(struct cow_tree *t, int fd, const struct stat *
 	for (;;) {
 		if (at < 0 || fstat(at, &st) != 0)
 			return -1;
-		now = cow_real_open(t, &st, 0);
+		/* ".." of what is at the top of the lower itself leads to what covers that: the upper's root. */
+		now = cow_mount_id(at) == t->upper_mount ? fcntl(at, F_DUPFD_CLOEXEC, 3) : cow_real_open(t, &st, 0);
 		if (now < 0)
 			now = cow_graft_open(t, &st);
 		if (now >= 0)

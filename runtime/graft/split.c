@@ -143,7 +143,7 @@ int cow_split_directory(struct cow_tree *t, int parent, const char *name)
 {
 	__attribute__((cleanup(splitting_cleanup))) struct splitting s = {
 		.t = t, .parent = parent, .name = name, .upper = -1};
-	struct cow_claim claim = {0};
+	struct cow_claim claim = {.split = true};
 	int error;
 
 	for (;;) {

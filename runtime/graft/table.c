@@ -85,6 +85,11 @@ char *cow_table_path(struct cow_tree *t, uint64_t mount)
 	return path;
 }
 
+static bool is_attached(const struct cow_graft *g, const struct stat *lower)
+{
+	return g->lower.ino == lower->st_ino && g->lower.dev == lower->st_dev && g->state == COW_GRAFT_ATTACHED;
+}
+
 struct file_handle *cow_table_placeholder(struct cow_tree *t, const struct stat *lower, uint64_t *mount)
 {
 	struct file_handle *copy = NULL;
@@ -92,14 +97,45 @@ struct file_handle *cow_table_placeholder(struct cow_tree *t, const struct stat 
 
 	pthread_mutex_lock(&t->table_lock);
 	for (g = t->by_lower[lower_bucket(lower->st_dev, lower->st_ino)]; g != NULL; g = g->next_by_lower)
-		if (g->lower.ino == lower->st_ino && g->lower.dev == lower->st_dev && g->placeholder != NULL &&
-		    g->state == COW_GRAFT_ATTACHED) {
+		if (is_attached(g, lower) && g->placeholder != NULL) {
 			copy = cow_handle_copy(g->placeholder);
 			*mount = g->mount;
 			break;
 		}
 	pthread_mutex_unlock(&t->table_lock);
 	return copy;
+}
+
+size_t cow_table_count(struct cow_tree *t, const struct stat *lower)
+{
+	const struct cow_graft *g;
+	size_t count = 0;
+
+	pthread_mutex_lock(&t->table_lock);
+	for (g = t->by_lower[lower_bucket(lower->st_dev, lower->st_ino)]; g != NULL; g = g->next_by_lower)
+		count += is_attached(g, lower) ? 1 : 0;
+	pthread_mutex_unlock(&t->table_lock);
+	return count;
+}
+
+void cow_table_names(struct cow_tree *t, const struct stat *lower, struct cow_names *names)
+{
+	const struct cow_graft *g;
+
+	pthread_mutex_lock(&t->table_lock);
+	for (g = t->by_lower[lower_bucket(lower->st_dev, lower->st_ino)]; g != NULL; g = g->next_by_lower) {
+		struct cow_name *n;
+
+		if (!is_attached(g, lower))
+			continue;
+		n = cow_names_add(names);
+		n->mount = g->mount;
+		n->path = strdup(g->path);
+		if (n->path == NULL)
+			abort();
+		n->handle = g->placeholder != NULL ? cow_handle_copy(g->placeholder) : NULL;
+	}
+	pthread_mutex_unlock(&t->table_lock);
 }
 
 static void graft_free(struct cow_graft *g)

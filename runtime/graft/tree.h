@@ -93,6 +93,10 @@ struct cow_tree {
 	struct cow_graft_queue retired, resting, shadowed;
 	size_t stale; /* grafts that are not attached; written under table_lock, read without */
 	struct cow_claim *claims;
+	uint64_t claim_count;
+	pthread_mutex_t links_lock; /* held for long; before structure */
+	struct cow_link_index *links;
+	struct cow_relink *relink; /* during the attach */
 	struct cow_nested *nested; /* mounts in the lower; set by the attach */
 	struct cow_alias *aliases; /* and their clones in the grafts */
 	uint64_t stage_count;

@@ -224,13 +224,94 @@ static inline void make_real(struct fixture *f, const char *path, bool itself)
 	}
 }
 
-/* A file that is about to be written to. */
+/* Where the placeholder of lower path `path` is, or of the nearest directory above it; in `dir` of the upper. */
+static inline bool find_placeholder(struct fixture *f, const char *dir, const char *path, char *place, size_t room)
+{
+	int fd = openat(f->upperfd, *dir ? dir : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *stream = fdopendir(fd);
+	struct dirent *de;
+	bool found = false;
+
+	must(stream != NULL);
+	while (!found && (de = readdir(stream)) != NULL) {
+		cleanup_free char *entry = NULL;
+		cleanup_free char *mark = NULL;
+		size_t len;
+
+		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
+			continue;
+		must(asprintf(&entry, "%s%s%s", dir, *dir ? "/" : "", de->d_name) > 0);
+		mark = mark_at(f, entry);
+		if (mark == NULL && de->d_type == DT_DIR)
+			found = find_placeholder(f, entry, path, place, room);
+		if (mark == NULL)
+			continue;
+		len = strlen(mark);
+		found = strncmp(mark, path, len) == 0 &&
+			(path[len] == '\0' || (path[len] == '/' && de->d_type == DT_DIR));
+		if (found)
+			snprintf(place, room, "%s", entry);
+	}
+	closedir(stream);
+	return found;
+}
+
+/* Makes lower path `path`, wherever the branch has it, a further name of the copy at `first`. */
+static inline void link_copy(struct fixture *f, const char *first, const char *path)
+{
+	struct cow_journal_copy rec = {.lower = path};
+	cleanup_close int copy = openat(f->upperfd, first, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	char place[PATH_MAX];
+	struct stat st;
+
+	must(copy >= 0 && cow_ident_of(copy, &rec.upper) == 0 && fstatat(f->lowerfd, path, &st, 0) == 0);
+	while (find_placeholder(f, "", path, place, sizeof(place))) {
+		cleanup_free char *mark = mark_at(f, place);
+
+		if (strcmp(mark, path) != 0) {
+			split(f, place, mark);
+			continue;
+		}
+		must(unlinkat(f->upperfd, place, 0) == 0 && linkat(f->upperfd, first, f->upperfd, place, 0) == 0);
+		cow_lower_stamp_of(&rec.stamp, &st);
+		must(cow_journal_add_copy(f->journal, &rec) == 0);
+	}
+}
+
+/* The lower paths of a file of the lower, a line each. */
+static inline char *lower_names(struct fixture *f, const char *path)
+{
+	cleanup_free char *command = NULL;
+	char *text = NULL;
+	size_t room = 0;
+	FILE *out;
+
+	must(asprintf(&command, "cd '%s' && find . -samefile '%s' -printf '%%P\\n' | sort", f->lower, path) > 0);
+	out = popen(command, "r"); // NOLINT(cert-env33-c)
+	must(out != NULL && getdelim(&text, &room, '\0', out) > 0);
+	pclose(out);
+	return text;
+}
+
+/* A file that is about to be written to. All names of it go with it. */
 static inline void make_copy(struct fixture *f, const char *path)
 {
 	cleanup_free char *mark = NULL;
+	cleanup_free char *names = NULL;
+	char *rest;
+	const char *name;
+	struct stat st;
 
 	make_real(f, path, false);
 	mark = mark_at(f, path);
-	if (mark != NULL)
-		copy_up(f, path, mark);
+	if (mark == NULL)
+		return;
+	must(fstatat(f->lowerfd, mark, &st, AT_SYMLINK_NOFOLLOW) == 0);
+	copy_up(f, path, mark);
+	if (st.st_nlink < 2)
+		return;
+	names = rest = lower_names(f, mark);
+	while ((name = strsep(&rest, "\n")) != NULL)
+		if (*name != '\0' && strcmp(name, mark) != 0)
+			link_copy(f, path, name);
 }

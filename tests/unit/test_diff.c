@@ -7,6 +7,8 @@ static const char tree[] =
 	"echo f >src/deep/file; for i in 1 2 3; do echo $i >many/$i; done;"
 	"mkfifo kinds/fifo; ln -s ../README kinds/link; find . -exec touch -h -d 2020-01-02 {} +";
 
+static bool fixture_links;
+
 static const char *listing(struct fixture *f)
 {
 	static char text[65536];
@@ -36,6 +38,8 @@ static void check(const char *what, const char *changes, void (*change)(struct f
 	struct fixture f;
 
 	fixture_open(&f, tree);
+	if (fixture_links)
+		in(f.lower, "ln many/1 src/one; ln many/1 one");
 	split(&f, "", "");
 	change(&f);
 	is_str(listing(&f), changes, "%s", what);
@@ -139,6 +143,50 @@ static void hard_links(struct fixture *f)
 	copy_up(f, "many/1", "many/1");
 	copy_up(f, "many/2", "many/2");
 	in_upper(f, "ln many/1 many/0; ln many/2 two; rm many/2; ln -f many/1 many/3");
+}
+
+/* Lower file many/1 has the names src/one and one, too. */
+static void copy_links(struct fixture *f)
+{
+	split(f, "many", "many");
+	split(f, "src", "src");
+	copy_up(f, "many/1", "many/1");
+	link_copy(f, "many/1", "src/one");
+	link_copy(f, "many/1", "one");
+}
+
+static void lower_links(struct fixture *f)
+{
+	copy_links(f);
+	in_upper(f, "echo more >>one");
+}
+
+static void lower_links_renamed(struct fixture *f)
+{
+	lower_links(f);
+	in_upper(f, "mv src/one src/two; mv one many/0; ln many/1 zero");
+}
+
+static void lower_links_unchanged(struct fixture *f)
+{
+	copy_links(f);
+	in_upper(f, "rm many/1");
+}
+
+static void lower_links_killed(struct fixture *f)
+{
+	cleanup_close int copy = -1;
+	struct cow_journal_copy rec = {.lower = "src/one"};
+	struct stat st;
+
+	split(f, "many", "many");
+	split(f, "src", "src");
+	copy_up(f, "one", "one");
+	copy = openat(f->upperfd, "one", O_PATH | O_CLOEXEC);
+	must(cow_ident_of(copy, &rec.upper) == 0 && fstatat(f->lowerfd, "one", &st, 0) == 0);
+	cow_lower_stamp_of(&rec.stamp, &st);
+	must(cow_journal_add_copy(f->journal, &rec) == 0);
+	in_upper(f, "echo more >>one; mv src/one src/moved");
 }
 
 static void directory_for_file(struct fixture *f)
@@ -254,6 +302,13 @@ int main(void)
 	check("exchanged", "R README -> README/in\nA README\nR many -> src\nR src -> many\n", exchanged);
 	check("attributes of directories; not their times", "M \nM empty\nM src\n", directory_attributes);
 	check("hard links", "A many/0\nR many/2 -> two\nM many/3\n", hard_links);
+	fixture_links = true;
+	check("a lower file with several names", "M many/1\nM one\nM src/one\n", lower_links);
+	check("renamed besides", "M many/0\nM many/1\nR one -> many/0\nR src/one -> src/two\nM src/two\nA zero\n",
+	      lower_links_renamed);
+	check("copied, but not changed", "D many/1\n", lower_links_unchanged);
+	check("killed when one name was revealed", "M one\nR src/one -> src/moved\n", lower_links_killed);
+	fixture_links = false;
 	check("directories and files in each other's place",
 	      "D README\nA README\nD src/deep\nA src/deep\nD src/deep/file\n", directory_for_file);
 	check("what the host changes is no change of the branch", "", host_changes);
