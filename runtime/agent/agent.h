@@ -182,10 +182,21 @@ int cow_do_rename(struct cow_target *t, int olddir, const char *old, int newdir,
 int cow_do_link(struct cow_target *t, int olddir, const char *old, int newdir, const char *new, int flags);
 int cow_do_modify(struct cow_target *t, enum cow_call call, int dirfd, const char *path, bool follow);
 /* empty_path: named by AT_EMPTY_PATH, so that O_PATH descriptors count too. */
-int cow_do_modify_fd(struct cow_target *t, int fd, bool empty_path);
+int cow_do_modify_fd(struct cow_target *t, enum cow_call call, int fd, bool empty_path);
+/* instead.c: the target's change of attributes, made on `object` (O_PATH) in its stead. */
+int cow_do_instead(const struct cow_target *t, enum cow_call call, int object);
+int cow_do_ioctl(struct cow_target *t);
 int cow_do_access(struct cow_target *t, int dirfd, const char *path, int mode, int flags);
-int cow_do_enter(struct cow_target *t, const char *path, bool follow); /* chdir, chroot, inotify_add_watch */
-int cow_do_fchdir(struct cow_target *t, int fd);
+/* chdir, chroot, inotify_add_watch */
+int cow_do_enter(struct cow_target *t, int dirfd, const char *path, bool follow);
+int cow_do_fchdir(struct cow_target *t, int fd); /* also fcntl(F_NOTIFY) */
+int cow_do_fanotify_mark(struct cow_target *t);
+int cow_do_landlock_rule(struct cow_target *t);
+int cow_do_mount(struct cow_target *t, const char *target);
+int cow_do_move_mount(struct cow_target *t, int from, const char *source, int to, const char *target);
+int cow_do_open_tree(struct cow_target *t, int dirfd, const char *path);
+int cow_do_umount(struct cow_target *t, const char *path);
+int cow_do_pivot_root(struct cow_target *t, const char *put_old);
 int cow_do_bind(struct cow_target *t, uint64_t address, uint64_t length);
 int cow_do_landlock(struct cow_target *t);
 

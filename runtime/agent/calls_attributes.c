@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -17,41 +18,34 @@ static int may_write(int staged, void *data)
 	return cow_creds_permit(data, staged, W_OK);
 }
 
-/*
- * chmod("/proc/self/fd/N") is how C libraries change a file without following a link. The kernel would find the old
- * file by it, so this one call is made in the target's stead; N itself may be O_PATH, which cannot be replaced.
- */
-static int modify_instead(const struct cow_target *t, enum cow_call call, int object)
+/* fchmod(2) and the like refuse O_PATH descriptors. */
+static bool is_path_only(const struct cow_target *t, int fd)
 {
-	cleanup_creds struct cow_creds creds = {0};
-	bool at = call == COW_CALL_FCHMODAT || call == COW_CALL_FCHMODAT2 || call == COW_CALL_FCHOWNAT;
-	const uint64_t *arg = t->args + (at ? 2 : 1);
-	char path[40];
-	int result;
-	int error = cow_creds_read(t, &creds);
+	long long position;
+	int flags;
 
-	if (error == 0)
-		error = cow_creds_assume(&creds);
-	if (error != 0)
-		return cow_verdict_of(error);
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", object);
-	switch (call) {
-	case COW_CALL_CHMOD:
-	case COW_CALL_FCHMODAT:
-	case COW_CALL_FCHMODAT2:
-		result = chmod(path, (mode_t)arg[0] & 07777);
-		break;
-	case COW_CALL_CHOWN:
-	case COW_CALL_FCHOWNAT:
-		result = chown(path, (uid_t)arg[0], (gid_t)arg[1]);
-		break;
-	default:
-		result = -1;
-		errno = EROFS;
+	return cow_target_fd_flags(t, fd, &flags, &position) == 0 && (flags & O_PATH) != 0;
+}
+
+/*
+ * The target's descriptor `fd` is on what `now` is in the branch. Put on that it lets the kernel do the call itself;
+ * where it cannot be, or the target knows it as O_PATH, the call is made in its stead.
+ */
+static int modify_by(struct cow_target *t, enum cow_call call, int fd, int now)
+{
+	struct stat st;
+
+	if (fstat(now, &st) != 0)
+		return cow_verdict_of(errno);
+	if (S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && !is_path_only(t, fd))) {
+		int verdict = cow_swap_fd(t, fd, now);
+
+		if (verdict == 0)
+			return COW_VERDICT_CONTINUE;
+		if (verdict != -EACCES)
+			return verdict;
 	}
-	error = errno;
-	cow_creds_drop();
-	return result == 0 ? 0 : -error;
+	return cow_do_instead(t, call, now);
 }
 
 int cow_do_modify(struct cow_target *t, enum cow_call call, int dirfd, const char *path, bool follow)
@@ -69,23 +63,16 @@ int cow_do_modify(struct cow_target *t, enum cow_call call, int dirfd, const cha
 	verdict = cow_prepare_object(t, &l, false, check, &creds, &now);
 	if (verdict != 0)
 		return verdict;
-	if (l.magic && !S_ISDIR(l.st.st_mode))
-		return modify_instead(t, call, now);
+	/* chmod("/proc/self/fd/N") is how C libraries change a file without following a link. The kernel would find
+	   the old file by it. */
+	if (l.magic)
+		return l.handle >= 0 ? modify_by(t, call, l.handle, now) : cow_do_instead(t, call, now);
 	if (l.handle >= 0)
 		verdict = cow_freshen(t, l.handle);
 	return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
 }
 
-/* fchmod(2) and the like refuse O_PATH descriptors. */
-static bool is_path_only(const struct cow_target *t, int fd)
-{
-	long long position;
-	int flags;
-
-	return cow_target_fd_flags(t, fd, &flags, &position) == 0 && (flags & O_PATH) != 0;
-}
-
-int cow_do_modify_fd(struct cow_target *t, int fd, bool empty_path)
+int cow_do_modify_fd(struct cow_target *t, enum cow_call call, int fd, bool empty_path)
 {
 	cleanup_close int object = fd == AT_FDCWD ? cow_target_link(t, "cwd") : cow_target_fd(t, fd);
 	cleanup_close int now = -1;
@@ -99,13 +86,16 @@ int cow_do_modify_fd(struct cow_target *t, int fd, bool empty_path)
 	tree = cow_agent_place(t->agent, object, &place);
 	if (!cow_needs_work(place) || fstat(object, &st) != 0 || (!empty_path && fd >= 0 && is_path_only(t, fd)))
 		return COW_VERDICT_CONTINUE;
+	/* No FIFO or device has such a command of its file system. */
+	if (call == COW_CALL_IOCTL && !S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+		return COW_VERDICT_CONTINUE;
 	if (S_ISDIR(st.st_mode))
 		verdict = cow_prepare_directory(t, tree, place, object, &now);
 	else
 		verdict = cow_prepare_file(t, tree, object, NULL, NULL, &now);
-	if (verdict == 0 && fd >= 0)
-		verdict = cow_swap_fd(t, fd, now);
-	return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
+	if (verdict != 0)
+		return verdict;
+	return fd >= 0 ? modify_by(t, call, fd, now) : COW_VERDICT_CONTINUE;
 }
 
 /* access(2) asks with the real ids, and with no capabilities but root's. */

@@ -107,7 +107,7 @@ int cow_do_link(struct cow_target *t, int olddir, const char *old, int newdir, c
 	int verdict;
 
 	if (*old == '\0' && (flags & AT_EMPTY_PATH) != 0) {
-		verdict = cow_do_modify_fd(t, olddir, true);
+		verdict = cow_do_modify_fd(t, COW_CALL_LINKAT, olddir, true);
 		return verdict == COW_VERDICT_CONTINUE ? cow_do_create(t, newdir, new) : verdict;
 	}
 	if (cow_resolve(t, olddir, old, (flags & AT_SYMLINK_FOLLOW) != 0, &from) != 0 || from.object < 0)

@@ -68,8 +68,10 @@ static const struct shape shapes[COW_CALL_COUNT] = {
 	[COW_CALL_FCHOWN] = NOTHING,
 	[COW_CALL_FCHOWNAT] = DPF(0, 1, 4),
 	[COW_CALL_UTIME] = P(0),
+	[COW_CALL_UTIMES] = P(0),
 	[COW_CALL_FUTIMESAT] = DP(0, 1),
 	[COW_CALL_UTIMENSAT] = DPF(0, 1, 3),
+	[COW_CALL_UTIMENSAT_TIME64] = DPF(0, 1, 3),
 	[COW_CALL_SETXATTR] = P(0),
 	[COW_CALL_LSETXATTR] = P(0),
 	[COW_CALL_FSETXATTR] = NOTHING,
@@ -79,6 +81,7 @@ static const struct shape shapes[COW_CALL_COUNT] = {
 	[COW_CALL_FREMOVEXATTR] = NOTHING,
 	[COW_CALL_REMOVEXATTRAT] = DPF(0, 1, 2),
 	[COW_CALL_FILE_SETATTR] = DPF(0, 1, 4),
+	[COW_CALL_IOCTL] = NOTHING,
 	[COW_CALL_ACCESS] = P(0),
 	[COW_CALL_FACCESSAT] = DP(0, 1),
 	[COW_CALL_FACCESSAT2] = DPF(0, 1, 3),
@@ -90,7 +93,15 @@ static const struct shape shapes[COW_CALL_COUNT] = {
 	[COW_CALL_BIND] = NOTHING,
 	[COW_CALL_SOCKETCALL] = NOTHING,
 	[COW_CALL_INOTIFY_ADD_WATCH] = P(1),
+	[COW_CALL_FANOTIFY_MARK] = NOTHING,
+	[COW_CALL_FCNTL] = NOTHING,
 	[COW_CALL_LANDLOCK_CREATE_RULESET] = NOTHING,
+	[COW_CALL_LANDLOCK_ADD_RULE] = NOTHING,
+	[COW_CALL_MOUNT] = P(1),
+	[COW_CALL_MOVE_MOUNT] = {0, 1, 2, 3, -1},
+	[COW_CALL_OPEN_TREE] = DP(0, 1),
+	[COW_CALL_UMOUNT] = P(0),
+	[COW_CALL_PIVOT_ROOT] = P(1),
 };
 
 /* What the handlers of a notification are given. */
@@ -170,7 +181,7 @@ static int modify(struct cow_target *t, const struct request *r)
 	bool by_fd = r->no_path || (r->path[0] == '\0' && (r->flags & AT_EMPTY_PATH) != 0);
 
 	if (by_fd)
-		return cow_do_modify_fd(t, r->dir, !r->no_path);
+		return cow_do_modify_fd(t, r->call, r->dir, !r->no_path);
 	return cow_do_modify(t, r->call, r->dir, r->path, (r->flags & AT_SYMLINK_NOFOLLOW) == 0);
 }
 
@@ -182,6 +193,33 @@ static int do_socketcall(struct cow_target *t)
 	if (t->args[0] != SYS_BIND || cow_target_memory(t, t->args[1], words, sizeof(words)) != 0)
 		return COW_VERDICT_CONTINUE;
 	return cow_do_bind(t, words[1], words[2]);
+}
+
+/* Those that are seldom seen. */
+static int handle_other(struct cow_target *t, const struct request *r)
+{
+	switch (r->call) {
+	case COW_CALL_IOCTL:
+		return cow_do_ioctl(t);
+	case COW_CALL_FCNTL:
+		return (uint32_t)t->args[1] == F_NOTIFY ? cow_do_fchdir(t, (int)t->args[0]) : COW_VERDICT_CONTINUE;
+	case COW_CALL_FANOTIFY_MARK:
+		return cow_do_fanotify_mark(t);
+	case COW_CALL_LANDLOCK_ADD_RULE:
+		return cow_do_landlock_rule(t);
+	case COW_CALL_MOUNT:
+		return cow_do_mount(t, r->path);
+	case COW_CALL_MOVE_MOUNT:
+		return cow_do_move_mount(t, r->dir, r->path, r->dir2, r->path2);
+	case COW_CALL_OPEN_TREE:
+		return cow_do_open_tree(t, r->dir, r->path);
+	case COW_CALL_UMOUNT:
+		return cow_do_umount(t, r->path);
+	case COW_CALL_PIVOT_ROOT:
+		return cow_do_pivot_root(t, r->path);
+	default: /* COW_CALL_STATAT, COW_CALL_READAT: fresh handles are all they need */
+		return COW_VERDICT_CONTINUE;
+	}
 }
 
 static int handle(struct cow_target *t, struct request *r)
@@ -224,8 +262,10 @@ static int handle(struct cow_target *t, struct request *r)
 	case COW_CALL_CHOWN:
 	case COW_CALL_FCHOWNAT:
 	case COW_CALL_UTIME:
+	case COW_CALL_UTIMES:
 	case COW_CALL_FUTIMESAT:
 	case COW_CALL_UTIMENSAT:
+	case COW_CALL_UTIMENSAT_TIME64:
 	case COW_CALL_SETXATTR:
 	case COW_CALL_SETXATTRAT:
 	case COW_CALL_REMOVEXATTR:
@@ -236,7 +276,7 @@ static int handle(struct cow_target *t, struct request *r)
 	case COW_CALL_FCHOWN:
 	case COW_CALL_FSETXATTR:
 	case COW_CALL_FREMOVEXATTR:
-		return cow_do_modify_fd(t, (int)t->args[0], false);
+		return cow_do_modify_fd(t, r->call, (int)t->args[0], false);
 	case COW_CALL_ACCESS:
 		return cow_do_access(t, r->dir, r->path, (int)t->args[1], 0);
 	case COW_CALL_FACCESSAT:
@@ -244,24 +284,20 @@ static int handle(struct cow_target *t, struct request *r)
 		return cow_do_access(t, r->dir, r->path, (int)t->args[2], r->flags);
 	case COW_CALL_CHDIR:
 	case COW_CALL_CHROOT:
-		return cow_do_enter(t, r->path, true);
+		return cow_do_enter(t, AT_FDCWD, r->path, true);
 	case COW_CALL_FCHDIR:
 		return cow_do_fchdir(t, (int)t->args[0]);
 	case COW_CALL_INOTIFY_ADD_WATCH:
-		return cow_do_enter(t, r->path, ((uint32_t)t->args[2] & IN_DONT_FOLLOW) == 0);
+		return cow_do_enter(t, AT_FDCWD, r->path, ((uint32_t)t->args[2] & IN_DONT_FOLLOW) == 0);
 	case COW_CALL_BIND:
 		return cow_do_bind(t, t->args[1], t->args[2]);
 	case COW_CALL_SOCKETCALL:
 		return do_socketcall(t);
 	case COW_CALL_LANDLOCK_CREATE_RULESET:
 		return cow_do_landlock(t);
-	case COW_CALL_STATAT:
-	case COW_CALL_READAT:
-	case COW_CALL_NONE:
-	case COW_CALL_COUNT:
-		break;
+	default:
+		return handle_other(t, r);
 	}
-	return COW_VERDICT_CONTINUE;
 }
 
 /* Another worker may change what this one has just resolved: then it is looked at again. */

@@ -25,13 +25,14 @@ static int open_for(const struct cow_target *t, int object, int flags)
 	int error;
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", object);
-	if ((flags & O_PATH) == 0)
-		return open(path, (flags & (O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECTORY)) | O_CLOEXEC);
+	/* Opening anything else could wait for ever, or do something. */
 	if (fstat(object, &st) != 0 || !(S_ISDIR(st.st_mode) || S_ISREG(st.st_mode))) {
 		errno = EROFS;
 		return -1;
 	}
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", object);
+	if ((flags & O_PATH) == 0)
+		return open(path, (flags & (O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECTORY)) | O_CLOEXEC);
 	error = cow_creds_read(t, &creds);
 	if (error == 0)
 		error = cow_creds_assume(&creds);

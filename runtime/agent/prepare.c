@@ -74,6 +74,9 @@ int cow_prepare_file(struct cow_target *t, struct cow_tree *tree, int fd, cow_co
 
 	cow_stop_leading(t);
 	made = cow_tree_real_file(tree, fd, check, data);
+	/* Deleted in the branch, but who has it open may do as with any deleted file. */
+	if (made < 0 && errno == ENOENT)
+		made = cow_tree_orphan(tree, fd, check, data);
 	if (made < 0)
 		return cow_verdict_of(errno);
 	if (now != NULL)

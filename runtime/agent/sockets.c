@@ -47,7 +47,7 @@ static int send_filter(int sock)
 {
 	cleanup_error struct cow_error *error = NULL;
 	size_t len;
-	cleanup_free struct sock_filter *filter = cow_filter_program(&len, &error);
+	cleanup_free struct sock_filter *filter = cow_filter_program(cow_filter_native(), &len, &error);
 	struct cow_init_hello hello = {.magic = COW_INIT_MAGIC};
 
 	if (filter == NULL) {

@@ -44,9 +44,11 @@ enum cow_call {
 	COW_CALL_LCHOWN,
 	COW_CALL_FCHOWN,
 	COW_CALL_FCHOWNAT, /* also the 32-bit-uid names of i386 */
-	COW_CALL_UTIME,    /* utime, utimes */
+	COW_CALL_UTIME,
+	COW_CALL_UTIMES,
 	COW_CALL_FUTIMESAT,
-	COW_CALL_UTIMENSAT, /* also utimensat_time64 */
+	COW_CALL_UTIMENSAT,
+	COW_CALL_UTIMENSAT_TIME64,
 	COW_CALL_SETXATTR,
 	COW_CALL_LSETXATTR,
 	COW_CALL_FSETXATTR,
@@ -56,6 +58,7 @@ enum cow_call {
 	COW_CALL_FREMOVEXATTR,
 	COW_CALL_REMOVEXATTRAT,
 	COW_CALL_FILE_SETATTR,
+	COW_CALL_IOCTL,
 	COW_CALL_ACCESS,
 	COW_CALL_FACCESSAT,
 	COW_CALL_FACCESSAT2,
@@ -67,7 +70,15 @@ enum cow_call {
 	COW_CALL_BIND,
 	COW_CALL_SOCKETCALL,
 	COW_CALL_INOTIFY_ADD_WATCH,
+	COW_CALL_FANOTIFY_MARK,
+	COW_CALL_FCNTL, /* also fcntl64: F_NOTIFY */
 	COW_CALL_LANDLOCK_CREATE_RULESET,
+	COW_CALL_LANDLOCK_ADD_RULE,
+	COW_CALL_MOUNT,
+	COW_CALL_MOVE_MOUNT,
+	COW_CALL_OPEN_TREE,
+	COW_CALL_UMOUNT, /* also umount2 */
+	COW_CALL_PIVOT_ROOT,
 	COW_CALL_COUNT
 };
 
@@ -97,37 +108,53 @@ struct cow_filter_clause {
 
 struct cow_filter_call {
 	const char *name; /* as libseccomp and OCI profiles write it */
-	int number;       /* number for calls since Linux 5.6 that every 64-bit architecture and i386 share and Debian's
-			     libseccomp may not know, else -1 */
 	enum cow_call call;
 	enum cow_filter_verdict verdict;
 	int errnum;
 	/* When the verdict applies, and its exact complement (a unit test proves it). nnotify == 0: always. No two
-	   clauses of one call match the same arguments: libseccomp keeps no order between overlapping rules. */
+	   clauses of one call match the same arguments: libseccomp keeps no order between overlapping rules.
+	   npass == 0 with conditions: all of them are on one argument, and cow_filter_pass works the complement out. */
 	size_t nnotify, npass;
-	struct cow_filter_clause notify[5];
-	struct cow_filter_clause pass[2];
+	const struct cow_filter_clause *notify, *pass;
 	const char *why;
 };
 
-/* The table, `*count` long. */
-const struct cow_filter_call *cow_filter_calls(size_t *count);
+/* Calls that may pass unseen, by name (NULL-terminated), and why. */
+struct cow_filter_group {
+	const char *why;
+	const char *const *names;
+};
 
-/* Audit architectures (AUDIT_ARCH_*) that a kernel of this machine runs, native first; 0-terminated. x32 is not one:
- * see cow_filter_program. */
-const uint32_t *cow_filter_arches(void);
-/* Number of a table entry on an architecture, or -1 if the architecture has no such call. */
-int cow_filter_number(const struct cow_filter_call *call, uint32_t audit_arch);
-/* The entry of that name, NULL if the table has none. */
+/* table.c: the rows, `*count` long, and the groups. */
+const struct cow_filter_call *cow_filter_calls(size_t *count);
+const struct cow_filter_group *cow_filter_groups(size_t *count);
+/* The row of that name, NULL if there is none; the reason why a call is harmless, NULL if it is in no group. */
 const struct cow_filter_call *cow_filter_named(const char *name);
+const char *cow_filter_harmless(const char *name);
+
+/* rest.c: the clauses for which a row's verdict does not apply. *n of them; caller frees. NULL: it always applies. */
+struct cow_filter_clause *cow_filter_pass(const struct cow_filter_call *call, size_t *n);
+
 /*
- * The family of a trapped call, COW_CALL_NONE if the table does not have it. O(1), thread-safe.
+ * calls.c. Architectures are the kernel's AUDIT_ARCH_*: x86_64 with i386, aarch64 with arm. x32 is not one: see
+ * cow_filter_program. All of it works for each of them on any machine.
+ */
+uint32_t cow_filter_native(void); /* of the program that asks */
+/* What a kernel of that machine runs, native first, 0-terminated; NULL if we do not know it. */
+const uint32_t *cow_filter_arches(uint32_t native);
+/* A call's number on an architecture, or -1 if it has no such call; and back, NULL for none (caller frees). */
+int cow_filter_number(const char *name, uint32_t arch);
+char *cow_filter_name(uint32_t arch, int nr);
+/*
+ * The family of a trapped call, COW_CALL_NONE if it has none. O(1), thread-safe.
  * x32 calls (bit 30 of `nr` on x86_64) are never in it: a notification of one is to be answered with ENOSYS.
  */
-enum cow_call cow_filter_lookup(uint32_t audit_arch, int nr);
+enum cow_call cow_filter_lookup(uint32_t arch, int nr);
+/* Do its programs have registers and structures of 32 bits? */
+bool cow_filter_is_32bit(uint32_t arch);
 
 /*
- * The whole program as cowrun-init installs it: ALLOW by default, x32 calls and unknown architectures refused with
- * ENOSYS. *len instructions; caller frees.
+ * The whole program as cowrun-init installs it on that machine: ALLOW by default, x32 calls and unknown architectures
+ * refused with ENOSYS. *len instructions; caller frees.
  */
-struct sock_filter *cow_filter_program(size_t *len, struct cow_error **err);
+struct sock_filter *cow_filter_program(uint32_t native, size_t *len, struct cow_error **err);

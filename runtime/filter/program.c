@@ -157,7 +157,7 @@ static struct entry *entries_of(uint32_t arch, size_t *n)
 		abort();
 	*n = 0;
 	for (size_t i = 0; i < count; i++) {
-		int nr = cow_filter_number(&calls[i], arch);
+		int nr = cow_filter_number(calls[i].name, arch);
 
 		if (nr >= 0)
 			entries[(*n)++] = (struct entry){.nr = nr, .call = &calls[i]};
@@ -186,12 +186,17 @@ static int emit_arch(struct builder *b, uint32_t arch, struct cow_error **err)
 	return 0;
 }
 
-struct sock_filter *cow_filter_program(size_t *len, struct cow_error **err)
+struct sock_filter *cow_filter_program(uint32_t native, size_t *len, struct cow_error **err)
 {
+	const uint32_t *arch = cow_filter_arches(native);
 	struct builder b = {0};
 
+	if (arch == NULL) {
+		cow_error_set(err, 0, "the system calls of architecture 0x%x are not known", native);
+		return NULL;
+	}
 	emit_load(&b, offsetof(struct seccomp_data, arch));
-	for (const uint32_t *arch = cow_filter_arches(); *arch != 0; arch++) {
+	for (; *arch != 0; arch++) {
 		emit_jump(&b, BPF_JEQ, *arch, 1, 0);
 		size_t other = emit_far_jump(&b);
 

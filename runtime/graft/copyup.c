@@ -13,6 +13,7 @@
 /* One copy-up on its way. */
 struct copying {
 	struct cow_tree *t;
+	int dir; /* where the copy is made */
 	int parent;
 	const char *name;
 	uint64_t mount;
@@ -92,13 +93,11 @@ static int prepare(struct copying *c, int root)
 		snprintf(self, sizeof(self), "/proc/self/fd/%d", root);
 		c->lower = open(self, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 		if (c->lower >= 0)
-			c->upper = openat(c->t->stage, c->staged, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-					  0600);
+			c->upper = openat(c->dir, c->staged, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	} else {
 		c->lower = fcntl(root, F_DUPFD_CLOEXEC, 3);
-		if (c->lower >= 0 &&
-		    mknodat(c->t->stage, c->staged, (c->st.st_mode & S_IFMT) | 0600, c->st.st_rdev) == 0)
-			c->upper = openat(c->t->stage, c->staged, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		if (c->lower >= 0 && mknodat(c->dir, c->staged, (c->st.st_mode & S_IFMT) | 0600, c->st.st_rdev) == 0)
+			c->upper = openat(c->dir, c->staged, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	}
 	return c->upper < 0 ? errno : 0;
 }
@@ -297,7 +296,7 @@ static bool claim_all(struct cow_tree *t, int root, struct cow_claim *graft, str
 int cow_tree_copy_up(struct cow_tree *t, int parent, const char *name, bool truncate, cow_copy_check check, void *data)
 {
 	__attribute__((cleanup(copying_cleanup))) struct copying c = {
-		.t = t, .parent = parent, .name = name, .lower = -1, .upper = -1};
+		.t = t, .dir = t->stage, .parent = parent, .name = name, .lower = -1, .upper = -1};
 	struct cow_claim claim = {0};
 	struct cow_claim file = {0};
 
@@ -321,4 +320,100 @@ int cow_tree_copy_up(struct cow_tree *t, int parent, const char *name, bool trun
 		}
 		free(cow_steal_ptr(&c.path)); /* somebody else copied it meanwhile, or tried */
 	}
+}
+
+/* --- files without a name ----------------------------------------------------------------------------------------- */
+
+/* A lower file that has no name in the branch any more, and the copy that stands for it. Newest first. */
+struct cow_orphan {
+	struct cow_lower_id lower;
+	int fd; /* O_PATH or better: keeps the copy alive */
+	struct cow_orphan *next;
+};
+
+/*
+ * The copy is made in the shadow and not in the stage: it never gets a name in the tree, and a file that had its last
+ * one in the shadow lies below the workdir, for Landlock and for d_path.
+ *
+ * Each costs a descriptor and the copy's room on the disk until the container ends.
+ */
+enum { ORPHANS = 64 };
+
+static int orphan_find(const struct cow_tree *t, const struct stat *lower)
+{
+	for (const struct cow_orphan *o = t->orphans; o != NULL; o = o->next)
+		if (o->lower.ino == lower->st_ino && o->lower.dev == lower->st_dev)
+			return fcntl(o->fd, F_DUPFD_CLOEXEC, 3);
+	errno = ENOENT;
+	return -1;
+}
+
+static void orphan_free_from(struct cow_orphan **o)
+{
+	while (*o != NULL) {
+		struct cow_orphan *next = (*o)->next;
+
+		cow_close_fd(&(*o)->fd);
+		free(*o);
+		*o = next;
+	}
+}
+
+/* The oldest is forgotten, when there are many: who holds it keeps it, who comes later gets a copy of his own. */
+static void orphan_add(struct cow_tree *t, const struct stat *lower, int fd)
+{
+	struct cow_orphan *o = calloc(1, sizeof(*o));
+	size_t count = 0;
+
+	if (o == NULL)
+		abort();
+	o->lower.dev = lower->st_dev;
+	o->lower.ino = lower->st_ino;
+	o->fd = fd;
+	o->next = t->orphans;
+	t->orphans = o;
+	for (struct cow_orphan **at = &t->orphans; *at != NULL; at = &(*at)->next) {
+		if (++count == ORPHANS) {
+			orphan_free_from(&(*at)->next);
+			return;
+		}
+	}
+}
+
+void cow_orphans_free(struct cow_tree *t)
+{
+	orphan_free_from(&t->orphans);
+}
+
+int cow_tree_orphan(struct cow_tree *t, int fd, cow_copy_check check, void *data)
+{
+	__attribute__((cleanup(copying_cleanup))) struct copying c = {
+		.t = t, .dir = t->shadow, .parent = -1, .lower = -1, .upper = -1};
+	struct stat st;
+	int known = -1;
+	int error;
+
+	if (fstat(fd, &st) != 0)
+		return -1;
+	if (!S_ISREG(st.st_mode)) {
+		errno = ENOENT;
+		return -1;
+	}
+	pthread_mutex_lock(&t->orphan_lock);
+	known = orphan_find(t, &st);
+	if (known < 0) {
+		error = prepare(&c, fd);
+		if (error == 0)
+			error = fill(&c, false, check, data);
+		if (c.upper >= 0)
+			(void)unlinkat(c.dir, c.staged, 0);
+		if (error == 0) {
+			known = fcntl(c.upper, F_DUPFD_CLOEXEC, 3);
+			orphan_add(t, &st, cow_steal_fd(&c.upper));
+		} else {
+			errno = error;
+		}
+	}
+	pthread_mutex_unlock(&t->orphan_lock);
+	return known;
 }

@@ -107,6 +107,8 @@ int cow_real_open(struct cow_tree *t, const struct stat *lower, uint64_t mount);
 bool cow_real_is(struct cow_tree *t, const struct stat *lower, int upper); /* is `upper` what it became? */
 void cow_real_free(struct cow_tree *t);
 
+void cow_orphans_free(struct cow_tree *t); /* copyup.c */
+
 /* placeholder.c */
 struct cow_entry {
 	char *name;

@@ -59,6 +59,7 @@ struct cow_tree *cow_tree_new(const struct cow_branch *branch, size_t index, con
 	pthread_mutex_init(&t->bin_lock, NULL);
 	pthread_mutex_init(&t->links_lock, NULL);
 	pthread_mutex_init(&t->reap_lock, NULL);
+	pthread_mutex_init(&t->orphan_lock, NULL);
 	pthread_cond_init(&t->claims_changed, NULL);
 	if (t->upper_mount == 0 || t->lower_mount == 0)
 		cow_error_set(err, 0, "statx gives no mount id: Linux 5.8 or later is needed");
@@ -78,6 +79,7 @@ void cow_tree_free(struct cow_tree *t)
 	cow_real_free(t);
 	cow_nested_free(t);
 	cow_links_free(t);
+	cow_orphans_free(t);
 	cow_close_fd(&t->upper);
 	cow_close_fd(&t->shadow);
 	cow_close_fd(&t->stage);
@@ -87,6 +89,7 @@ void cow_tree_free(struct cow_tree *t)
 	cow_close_fd(&t->shadow_by_handle);
 	cow_close_fd(&t->journal);
 	pthread_cond_destroy(&t->claims_changed);
+	pthread_mutex_destroy(&t->orphan_lock);
 	pthread_mutex_destroy(&t->reap_lock);
 	pthread_mutex_destroy(&t->links_lock);
 	pthread_mutex_destroy(&t->bin_lock);

@@ -97,6 +97,8 @@ struct cow_tree {
 	pthread_mutex_t links_lock; /* held for long; before structure */
 	struct cow_link_index *links;
 	struct cow_relink *relink; /* during the attach */
+	pthread_mutex_t orphan_lock; /* before none of the others */
+	struct cow_orphan *orphans;
 	struct cow_nested *nested; /* mounts in the lower; set by the attach */
 	struct cow_alias *aliases; /* and their clones in the grafts */
 	uint64_t stage_count;
@@ -147,6 +149,12 @@ int cow_tree_copy_up(struct cow_tree *t, int parent, const char *name, bool trun
  * errno; ENOENT: its name is gone or another file's.
  */
 int cow_tree_real_file(struct cow_tree *t, int fd, cow_copy_check check, void *data);
+
+/*
+ * The same for a regular file whose name is gone: a copy that has no name either, and is the same one for all who ask.
+ * -1 with errno.
+ */
+int cow_tree_orphan(struct cow_tree *t, int fd, cow_copy_check check, void *data);
 
 /* Is `name` of real directory `parent` a placeholder under a graft? Its graft's root (O_PATH) in *root. */
 bool cow_tree_is_grafted(struct cow_tree *t, int parent, const char *name, int *root);

@@ -102,11 +102,12 @@ static int edit(struct cow_preparation *p, struct cow_json *spec, char *const pr
 				     .hook = programs[0],
 				     .init = programs[1],
 				     .by_delegate = p->by_delegate,
-				     .listener_fd = p->listener_number};
+				     .listener_fd = p->listener_number,
+				     .delegate_only = p->w->settings.listener == COW_LISTENER_DELEGATE};
 
 	if (cow_spec_edit(spec, &plan, init_path, err) != 0)
 		return -1;
-	if (p->by_delegate && !plan.by_delegate && p->w->settings.listener == COW_LISTENER_DELEGATE)
+	if (p->by_delegate && !plan.by_delegate && plan.delegate_only)
 		return cow_error_set(err, 0,
 				     "the bundle's seccomp profile cannot be merged: \"listener\" cannot be "
 				     "\"delegate\"");

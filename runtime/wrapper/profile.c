@@ -5,6 +5,7 @@
 #include <linux/seccomp.h>
 #include <seccomp.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../filter/filter.h"
 #include "../lib/fd.h"
@@ -24,9 +25,10 @@
  *
  * Rules go by name, so they hold for every architecture in the profile.
  *
- * Calls that libseccomp cannot name: an allow list denies them. Under a permissive default they run, which is right
- * for a trapped call, since it meets read-only grafts, and will do for a refused one as long as the lower's mounts are
- * locked (runtime/graft/lower.c): not merged where they cannot be.
+ * Calls that libseccomp cannot name: an allow list denies them, as it does without cowrun. Under a permissive default
+ * they run untrapped: safe, since they meet read-only grafts (and the locked mounts of runtime/graft/lower.c: not
+ * merged where those cannot be), but EROFS is not what a program would get from a plain directory. So where the running
+ * kernel has such a call the profile is not merged, and cowrun-init's own filter is taken, unless that must not be.
  *
  * i386 has its socket calls twice, directly and through socketcall(2), and libseccomp turns every rule on bind, socket
  * and so on into one on socketcall as well. Those may contradict each other and socketcall's halves, which libseccomp
@@ -41,6 +43,7 @@ enum { PASSING = 1u << COW_RULE_ALLOW | 1u << COW_RULE_LOG | 1u << COW_RULE_TRAC
 struct merge {
 	struct cow_json *seccomp;
 	enum cow_rule_kind fallback; /* of defaultAction */
+	bool all;                    /* trapped calls that libseccomp cannot name but the kernel has are in the way */
 };
 
 static bool permissive(const struct merge *m)
@@ -52,6 +55,15 @@ static bool permissive(const struct merge *m)
 static bool nameable(const char *name)
 {
 	return seccomp_syscall_resolve_name(name) != __NR_SCMP_ERROR;
+}
+
+/* Without effect: descriptor -1 and no path. EPERM is an engine's or a sandbox's filter, which the container inherits.
+ */
+static bool kernel_has(const char *name)
+{
+	int nr = cow_filter_number(name, cow_filter_native());
+
+	return nr >= 0 && !(syscall(nr, -1, NULL, 0, NULL, 0, 0) < 0 && (errno == ENOSYS || errno == EPERM));
 }
 
 /* Will the hook be able to lock the lower's mounts? It fails if this was wrong. */
@@ -73,6 +85,8 @@ static const char *action_name(enum cow_rule_kind kind)
 static void add_halves(struct merge *m, const struct cow_filter_call *call, int pass)
 {
 	const char *verdict = call->verdict == COW_FILTER_REFUSE ? "SCMP_ACT_ERRNO" : "SCMP_ACT_NOTIFY";
+	size_t n;
+	cleanup_free struct cow_filter_clause *rest = cow_filter_pass(call, &n);
 
 	if (call->call == COW_CALL_SOCKETCALL) {
 		cow_rules_add_first(m->seccomp, call->name, verdict);
@@ -84,8 +98,8 @@ static void add_halves(struct merge *m, const struct cow_filter_call *call, int 
 	}
 	for (size_t i = 0; i < call->nnotify; i++)
 		cow_rules_add(m->seccomp, call->name, verdict, call->errnum, &call->notify[i]);
-	for (size_t i = 0; pass >= 0 && i < call->npass; i++)
-		cow_rules_add(m->seccomp, call->name, action_name((enum cow_rule_kind)pass), 0, &call->pass[i]);
+	for (size_t i = 0; pass >= 0 && i < n; i++)
+		cow_rules_add(m->seccomp, call->name, action_name((enum cow_rule_kind)pass), 0, &rest[i]);
 }
 
 /* The profile has an unconditional rule for the call. */
@@ -130,8 +144,11 @@ static enum outcome merge_call(struct merge *m, const struct cow_filter_call *ca
 		return merge_conditional(m, call, &use);
 	if (!permissive(m))
 		return MERGED;
-	if (!nameable(call->name))
-		return call->verdict == COW_FILTER_REFUSE && !lockable() ? NOT_MERGEABLE : MERGED;
+	if (!nameable(call->name)) {
+		bool stands = call->verdict == COW_FILTER_REFUSE ? !lockable() : m->all && kernel_has(call->name);
+
+		return stands ? NOT_MERGEABLE : MERGED;
+	}
 	if (call->call != COW_CALL_SOCKETCALL) /* else bind's rule holds for it */
 		add_halves(m, call, -1);
 	return MERGED;
@@ -227,12 +244,14 @@ static void set_flags(struct cow_json *seccomp)
 }
 
 /* The merged form of `original` (JSON null: the bundle has no profile), or NULL if it cannot be merged. */
-static struct cow_json *merged(const struct cow_json *original, const char *listener_path, const char *metadata)
+static struct cow_json *merged(const struct cow_json *original, const char *listener_path, const char *metadata,
+			       bool all)
 {
 	bool none = cow_json_type_of(original) == COW_JSON_NULL;
 	cleanup_json struct cow_json *seccomp = none ? new_profile() : cow_json_copy(original);
 	struct merge m = {.seccomp = seccomp,
-			  .fallback = cow_rule_kind_of(cow_json_string(cow_json_get(seccomp, "defaultAction")))};
+			  .fallback = cow_rule_kind_of(cow_json_string(cow_json_get(seccomp, "defaultAction"))),
+			  .all = all};
 	size_t count;
 	const struct cow_filter_call *calls = cow_filter_calls(&count);
 
@@ -276,7 +295,7 @@ static int find_original(const struct cow_json *spec, struct cow_json **original
 	}
 	if (path != NULL && metadata != NULL &&
 	    (cow_json_type_of(kept) == COW_JSON_NULL || cow_rules_check(kept, NULL) == 0))
-		again = merged(kept, path, metadata);
+		again = merged(kept, path, metadata, false);
 	if (again == NULL || !same(again, now))
 		return cow_error_set(
 			err, 0,
@@ -309,7 +328,8 @@ static int put(struct cow_json *spec, struct cow_json *seccomp, struct cow_error
 	return 0;
 }
 
-int cow_profile_merge(struct cow_json *spec, const char *listener_path, const char *metadata, struct cow_error **err)
+int cow_profile_merge(struct cow_json *spec, const char *listener_path, const char *metadata, bool all,
+		      struct cow_error **err)
 {
 	cleanup_json struct cow_json *original = NULL;
 	struct cow_json *seccomp;
@@ -319,7 +339,7 @@ int cow_profile_merge(struct cow_json *spec, const char *listener_path, const ch
 	/* crun loads the program in this annotation in place of the profile. */
 	if (cow_json_get(cow_json_get(spec, "annotations"), "run.oci.seccomp_bpf_data") != NULL)
 		return NOT_MERGEABLE;
-	seccomp = merged(original, listener_path, metadata);
+	seccomp = merged(original, listener_path, metadata, all);
 	return seccomp == NULL ? NOT_MERGEABLE : put(spec, seccomp, err);
 }
 

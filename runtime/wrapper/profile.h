@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "../lib/error.h"
 #include "../lib/json.h"
 
@@ -15,8 +17,13 @@
  * profile cannot be merged exactly (spec is unchanged; take the other way); -1 with *err if there is another seccomp
  * agent already or the profile is malformed. Idempotent: the profile as it was is kept in the member "cowrunOriginal"
  * (runtimes ignore what they do not know) and is what a later merge starts from, whatever its path and metadata.
+ *
+ * `all`: a profile is not merged either if the running kernel has a call that is to be trapped, the profile allows it
+ * and libseccomp cannot name it. Otherwise such calls stay untrapped, and end as EROFS on what the branch has not
+ * changed.
  */
-int cow_profile_merge(struct cow_json *spec, const char *listener_path, const char *metadata, struct cow_error **err);
+int cow_profile_merge(struct cow_json *spec, const char *listener_path, const char *metadata, bool all,
+		      struct cow_error **err);
 
 /*
  * For the other way: undoes an earlier merge, and adds to an allow list what cowrun-init calls before the user's

@@ -35,8 +35,9 @@ struct cow_spec_plan {
 	const char *store;
 	const char *key_dir;     /* KEY directory of the state */
 	const char *hook, *init; /* absolute paths on the host of cowrun-hook and cowrun-init */
-	bool by_delegate; /* ask for linux.seccomp.listenerPath; on return false if the profile cannot be merged */
-	int listener_fd;  /* the init way: the number under which init.sock is inherited */
+	bool by_delegate;   /* ask for linux.seccomp.listenerPath; on return false if the profile cannot be merged */
+	int listener_fd;    /* the init way: the number under which init.sock is inherited */
+	bool delegate_only; /* the configuration wants by_delegate, though some calls cannot be trapped so */
 };
 
 enum { COW_SPEC_PATH_MAX = 64 };

@@ -4,12 +4,14 @@
  */
 #pragma once
 
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "../../runtime/filter/filter.h"
 
@@ -108,7 +110,7 @@ static inline const struct cow_filter_call *sim_call_at(uint32_t arch, int nr)
 	const struct cow_filter_call *calls = cow_filter_calls(&count);
 
 	for (size_t i = 0; i < count; i++)
-		if (cow_filter_number(&calls[i], arch) == nr)
+		if (cow_filter_number(calls[i].name, arch) == nr)
 			return &calls[i];
 	return NULL;
 }
@@ -134,4 +136,24 @@ static inline void sim_vector(unsigned which, uint64_t args[6])
 	for (unsigned b = 0; b < 6; b++)
 		if ((combination >> b & 1) != 0)
 			args[position] |= bits[b];
+}
+
+/* A command of ioctl(2): of each direction and size, of the types that the table names and of others like them. */
+static inline uint32_t sim_command(unsigned which)
+{
+	static const uint8_t types[8] = {'f', 'v', 'X', 0x94, 'T', 0x89, 'F', 0x95};
+	unsigned number = which % 64 * 5 & 0xff;
+
+	return which / 64 % 4 << _IOC_DIRSHIFT | (uint32_t)types[which / 256 % 8] << _IOC_TYPESHIFT | number |
+	       which % 7 << _IOC_SIZESHIFT;
+}
+
+/* The same, with what a call's own conditions are about. `call` may be NULL. */
+static inline void sim_vector_for(const struct cow_filter_call *call, unsigned which, uint64_t args[6])
+{
+	sim_vector(which, args);
+	if (call != NULL && call->call == COW_CALL_IOCTL)
+		args[1] = (args[1] & 0xffffffff00000000u) | sim_command(which);
+	if (call != NULL && call->call == COW_CALL_FCNTL && which % 2 == 0)
+		args[1] = (args[1] & 0xffffffff00000000u) | F_NOTIFY;
 }

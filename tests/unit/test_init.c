@@ -34,7 +34,7 @@ struct result {
 static bool send_filter(int sock, enum fault fault)
 {
 	size_t len = 0;
-	cleanup_free struct sock_filter *code = cow_filter_program(&len, NULL);
+	cleanup_free struct sock_filter *code = cow_filter_program(cow_filter_native(), &len, NULL);
 	struct cow_init_hello hello = {.magic = COW_INIT_MAGIC, .filter_len = (uint32_t)len};
 
 	if (fault == SILENT)

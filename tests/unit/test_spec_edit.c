@@ -7,7 +7,7 @@ static void init_at(const char *mounts, const char *want, const char *name)
 	cleanup_json struct cow_json *spec = bundle(mounts);
 	struct cow_request r;
 	struct cow_branch b = {.name = (char *)"b"};
-	struct cow_spec_plan plan = {&r, &b, "/store", "/key", "/x/cowrun-hook", "/x/cowrun-init", false, 5};
+	struct cow_spec_plan plan = {&r, &b, "/store", "/key", "/x/cowrun-hook", "/x/cowrun-init", false, 5, false};
 	char place[COW_SPEC_PATH_MAX] = "";
 
 	ask(&r, "/work", NULL);
@@ -47,7 +47,7 @@ static char *edit(struct cow_json *spec, const struct edit *e, bool *by_delegate
 {
 	struct cow_request r;
 	struct cow_branch b = {.name = (char *)e->branch};
-	struct cow_spec_plan plan = {&r, &b, e->store, e->key, e->hook, e->init, e->by_delegate, e->fd};
+	struct cow_spec_plan plan = {&r, &b, e->store, e->key, e->hook, e->init, e->by_delegate, e->fd, true};
 	cleanup_error struct cow_error *err = NULL;
 	char place[COW_SPEC_PATH_MAX];
 
