@@ -107,20 +107,29 @@ $(BUILD)/e2e/%: $$(wildcard tests/e2e/programs/$$*.c tests/e2e/programs/$$*/*) M
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE -std=gnu11 -O2 $(WARNINGS) $(if $(filter 1,$(WERROR)),-Werror) -o $@ $(filter %.c,$^)
 
+# Plays the calls of the differential tester, inside the containers and, to look at trees, outside.
+$(BUILD)/differential/play: $(wildcard tests/differential/play/*) Makefile $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -std=gnu11 -O2 $(WARNINGS) $(if $(filter 1,$(WERROR)),-Werror) -static -pthread -o $@ $(filter %.c,$^)
+
 # --- checks ---------------------------------------------------------------------------------------------------------
 # What needs packages installs them first and then starts make again, so that pkg-config is asked when it is there.
 
 JOBS ?= $(shell nproc)
 SUBMAKE = $(MAKE) --no-print-directory
 ENGINES ?= podman-runc bundle-runc bundle-crun bundle-crun-init
+# Of the delegates' names, the bundles.
+DIFFERENTIAL_ENGINES = $(if $(filter file,$(origin ENGINES)),bundle-runc bundle-crun,\
+	$(patsubst crun,bundle-crun,$(patsubst runc,bundle-runc,$(ENGINES))))
+USERS ?= root user
 
 deps-%:
 	@contrib/deps $*
 
 check: deps-test
-	@$(SUBMAKE) -j$(JOBS) all unit-programs e2e-programs
+	@$(SUBMAKE) -j$(JOBS) all unit-programs e2e-programs $(BUILD)/differential/play
 	@$(SUBMAKE) -j$(JOBS) SANITIZE=1 unit-programs
-	@BUILD=$(BUILD) tests/run $(if $(STRICT),--strict) unit sanitize $(if $(filter 4,$(words $(PROGRAMS))),$(addprefix e2e-,$(ENGINES)))
+	@BUILD=$(BUILD) tests/run $(if $(STRICT),--strict) unit sanitize $(addprefix e2e-,$(ENGINES))
 
 check-unit: deps-build
 	@$(SUBMAKE) -j$(JOBS) all unit-programs
@@ -133,6 +142,12 @@ check-sanitize: deps-build
 check-e2e: deps-test
 	@$(SUBMAKE) -j$(JOBS) all e2e-programs
 	@BUILD=$(BUILD) tests/run $(if $(PLAIN),--plain) $(if $(FILTER),--filter '$(FILTER)') $(addprefix e2e-,$(ENGINES))
+
+# Fixed seeds and cases; or SEEDS="1 2 3"; or SECONDS=n: seeds of the clock. PLAIN=1 tests the tester.
+differential: deps-test
+	@$(SUBMAKE) -j$(JOBS) all $(BUILD)/differential/play
+	@BUILD=$(BUILD) DIFFERENTIAL_SECONDS='$(SECONDS)' DIFFERENTIAL_SEEDS='$(SEEDS)' DIFFERENTIAL_USERS='$(USERS)' \
+		tests/run $(if $(PLAIN),--plain) $(addprefix differential-,$(DIFFERENTIAL_ENGINES))
 
 # The unit programs want the built programs beside them too (cowrun-init is run by its own test).
 unit-programs: $(UNIT_BIN) $(addprefix $(BIN)/,$(PROGRAMS))
@@ -173,9 +188,11 @@ clean:
 help:
 	@echo 'make                 the programs, in $(BIN)'
 	@echo 'make demo            a container compiles and runs a program in a branch of this very source tree'
-	@echo 'make check           unit tests, the same under ASan and UBSan, and the end-to-end tests'
+	@echo 'make check           unit tests, the same under ASan and UBSan, end-to-end and differential tests'
 	@echo 'make check-unit, check-sanitize, check-e2e     a part of it; ENGINES="$(ENGINES)"'
 	@echo '                     FILTER=REGEX: the tests of that name; PLAIN=1: the scenarios under the delegate alone'
+	@echo 'make differential    random programs in a branch and on a plain copy; SECONDS=600, SEEDS="1 2 3", ENGINES="runc crun",'
+	@echo '                     USERS="root user", PLAIN=1: the copy against another'
 	@echo 'make lint            clang-format, clang-tidy, shellcheck, man pages, headers that compile alone'
 	@echo 'make bench           what a container costs to start, with cowrun and without'
 	@echo 'make install         DESTDIR=$(DESTDIR) PREFIX=$(PREFIX); make uninstall'

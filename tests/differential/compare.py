@@ -1,0 +1,66 @@
+"""Are two runs the same? A result is words; most must be equal, and these have rules of their own:
+
+id=     which inode. A branch may give an inode of the lower one new number, once: when it is copied up or split. So each inode of
+        the plain copy stands for one in the branch, or for two if it was there at the start; and none of those stands for two.
+dev=    which device: one of the plain run stands for one of the branch's.
+atime=  compared where neither side says "now": reading through a read-only mount moves no access time.
+"""
+
+
+class Correspondence:
+    """Inodes of the plain run and what they are in the branch."""
+
+    def __init__(self, plain, lower):
+        """From the two trees before the run: lists of words, equal but for what is to be learnt."""
+        self.now, self.before, self.owner, self.devices = {}, {}, {}, {}
+        for mine, theirs in zip(plain, lower):
+            first, second = tagged(mine, "id="), tagged(theirs, "id=")
+            if first and second:
+                self.now[first] = second
+                self.before[second] = first
+                self.owner[second] = first
+
+    def same_inode(self, plain, branch):
+        if plain == branch == "id=?":
+            return True
+        known = self.now.get(plain)
+        if known == branch:
+            return True
+        if branch in self.owner or (known is not None and self.before.get(known) != plain):
+            return False
+        self.now[plain] = branch
+        self.owner[branch] = plain
+        return True
+
+    def same_device(self, plain, branch):
+        return self.devices.setdefault(plain, branch) == branch
+
+    def on_lower(self, words):
+        """Does a result say that it comes from an object of the lower?"""
+        return tagged(words, "id=") in self.before
+
+    def left_behind(self, plain, branch):
+        """The branch's answer is of the lower's object, the name has another one by now."""
+        inode = tagged(branch, "id=")
+        return inode in self.before and self.now.get(tagged(plain, "id=")) != inode
+
+
+def tagged(words, tag):
+    return next((word for word in words if word.startswith(tag)), None)
+
+
+def words_differ(known, plain, branch):
+    """The pairs of words that should be the same."""
+    if len(plain) != len(branch):
+        return [(" ".join(plain), " ".join(branch))]
+    return [(a, b) for a, b in zip(plain, branch) if not same_word(known, a, b)]
+
+
+def same_word(known, plain, branch):
+    if plain.startswith("id=") and branch.startswith("id="):
+        return known.same_inode(plain, branch)
+    if plain.startswith("dev=") and branch.startswith("dev="):
+        return known.same_device(plain, branch)
+    if plain.startswith("atime=") and branch.startswith("atime="):
+        return plain == branch or "atime=now" in (plain, branch)
+    return plain == branch
