@@ -2,7 +2,7 @@
 import os
 
 from model import R, W, X, Slot, opened_for
-from tree import acl, encode
+from tree import acl, encode, octal
 
 AT_EMPTY_PATH, AT_NOFOLLOW = 0x1000, 0x100
 NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH, IN_ROOT, CACHED = 1, 2, 4, 8, 16, 32
@@ -61,12 +61,12 @@ class ContentCalls:
         slot = self.free_slot(actor)
         mode = self.random.choice(MODES)
         if self.chance(0.15):
-            self.emit(actor, "creat", slot, self.plain(actor, place), oct(mode))
+            self.emit(actor, "creat", slot, self.plain(actor, place), octal(mode))
             flags = os.O_WRONLY
         else:
             flags = self.random.choice([os.O_RDWR, os.O_WRONLY, os.O_RDONLY]) | os.O_CREAT
             flags |= self.random.choice([0, os.O_EXCL, os.O_TRUNC])
-            self.open_words(actor, slot, place, flags, oct(mode))
+            self.open_words(actor, slot, place, flags, octal(mode))
         if place[1] not in place[0].children and self.writable(actor, place[0]):
             node = self.world.create(actor, "file", *place, mode)
             actor.process.slots[slot] = Slot(node, flags)
@@ -122,20 +122,20 @@ class ContentCalls:
         way = self.random.random()
         node = self.node(actor, wish=self.owned(actor))
         if way < 0.3:
-            self.emit(actor, "fchmod", number, oct(mode))
+            self.emit(actor, "fchmod", number, octal(mode))
             node = slot.node if slot is not None and not slot.flags & os.O_PATH else None
         elif way < 0.5:
-            self.emit(actor, "chmod", self.plain(actor, self.place_of(node)), oct(mode))
+            self.emit(actor, "chmod", self.plain(actor, self.place_of(node)), octal(mode))
         elif way < 0.7:
-            self.emit(actor, "fchmodat", *self.at(actor, self.place_of(node)), oct(mode))
+            self.emit(actor, "fchmodat", *self.at(actor, self.place_of(node)), octal(mode))
         elif way < 0.8:
-            self.emit(actor, "fchmodat2", number, "%", oct(mode), hex(AT_EMPTY_PATH))
+            self.emit(actor, "fchmodat2", number, "%", octal(mode), hex(AT_EMPTY_PATH))
             node = slot.node if slot is not None else None
         elif way < 0.9:
-            self.emit(actor, "chmod", f"/proc/self/fd/{200 + number}", oct(mode))
+            self.emit(actor, "chmod", f"/proc/self/fd/{200 + number}", octal(mode))
             node = slot.node if slot is not None else None
         else:
-            self.emit(actor, "fchmodat2", *self.at(actor, self.place_of(node)), oct(mode), self.random.choice([0, hex(AT_NOFOLLOW)]))
+            self.emit(actor, "fchmodat2", *self.at(actor, self.place_of(node)), octal(mode), self.random.choice([0, hex(AT_NOFOLLOW)]))
         if node is not None and node.kind != "link" and self.owned(actor)(node):
             node.mode = mode
 

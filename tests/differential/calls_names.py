@@ -3,7 +3,7 @@ import os
 import stat
 
 from model import R, W, X
-from tree import encode
+from tree import encode, octal
 
 AT_EMPTY_PATH, AT_REMOVEDIR, AT_SYMLINK_FOLLOW = 0x1000, 0x200, 0x400
 NOREPLACE, EXCHANGE, WHITEOUT = 1, 2, 4
@@ -23,9 +23,9 @@ class NameCalls:
         place = self.new_place(actor)
         mode = self.random.choice(DIR_MODES)
         if self.chance(0.4):
-            self.emit(actor, "mkdir", self.plain(actor, place), oct(mode))
+            self.emit(actor, "mkdir", self.plain(actor, place), octal(mode))
         else:
-            self.emit(actor, "mkdirat", *self.at(actor, place), oct(mode))
+            self.emit(actor, "mkdirat", *self.at(actor, place), octal(mode))
         if self.writable(actor, place[0]) and place[1] not in place[0].children:
             self.world.create(actor, "dir", *place, mode)
 
@@ -36,9 +36,9 @@ class NameCalls:
         mode = bits | self.random.choice([0o644, 0o666, 0o600])
         device = os.makedev(1, 3) if kind == "null" else 0
         if self.chance(0.4):
-            self.emit(actor, "mknod", self.plain(actor, place), oct(mode), device)
+            self.emit(actor, "mknod", self.plain(actor, place), octal(mode), device)
         else:
-            self.emit(actor, "mknodat", *self.at(actor, place), oct(mode), device)
+            self.emit(actor, "mknodat", *self.at(actor, place), octal(mode), device)
         if self.writable(actor, place[0]) and place[1] not in place[0].children and (kind != "null" or actor.uid == 0):
             self.world.create(actor, kind, *place, mode & 0o777)
 
@@ -189,7 +189,7 @@ class NameCalls:
 
     def set_umask(self, actor):
         actor.files.umask = self.random.choice([0o022, 0o022, 0o077, 0o002, 0o000])
-        self.emit(actor, "umask", oct(actor.files.umask))
+        self.emit(actor, "umask", octal(actor.files.umask))
 
     def open_temporary(self, actor):
         directory = self.directory(actor, R | W | X)

@@ -11,7 +11,31 @@ def stale_reader(call, plain, branch, known):
     return call[1] in READERS and known.left_behind(plain, branch)
 
 
-LIMITS = [stale_reader]
+MOVED_FROM, MOVED_TO, DIRECTORY, DIRECTORY_TOUCHED = 0x40, 0x80, 0x40000000, "40000004"
+
+
+def without_copy_ups(events):
+    """Events but for those of split and copy-up: a name that goes and comes at once. Equal ones in a row are one (inotify(7))."""
+    kept = []
+    for event in events:
+        mask, _, name = event.partition(":")
+        if kept and name and int(mask, 16) & MOVED_TO:
+            before, _, gone = kept[-1].partition(":")
+            if gone == name and int(before, 16) == int(mask, 16) - MOVED_TO + MOVED_FROM:
+                kept.pop()
+                continue
+        if event != DIRECTORY_TOUCHED and event not in kept[-1:]:
+            kept.append(event)
+    return kept
+
+
+def watched_copy_up(call, plain, branch, known):
+    """A watch on a directory sees the first change of an entry of it as that entry being replaced, and the directory's times set."""
+    return call[1] == "events" and (without_copy_ups(branch[1:]) == without_copy_ups(plain[1:]) or
+                                    branch[:1] == ["ok"] and plain == ["EAGAIN"] and not without_copy_ups(branch[1:]))
+
+
+LIMITS = [stale_reader, watched_copy_up]
 
 
 def excuse(call, plain, branch, known):

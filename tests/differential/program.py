@@ -1,11 +1,10 @@
 """Random programs: actors and what they call. A program is a list of lines (tests/differential/play/play.h)."""
-import os
-
 from calls_content import ContentCalls
 from calls_names import NameCalls
 from calls_read import ReadCalls
 from model import Actor, Files, Process, World
 from paths import Paths
+from tree import ODD_NAMES
 
 
 class Program(NameCalls, ContentCalls, ReadCalls):
@@ -51,7 +50,6 @@ class Program(NameCalls, ContentCalls, ReadCalls):
         return self.node(actor, "dir", wish=lambda n: actor.reaches(n) and actor.may(n, bits))
 
     def new_name(self):
-        from tree import ODD_NAMES
         self.fresh += 1
         if self.chance(0.1):
             return self.random.choice(ODD_NAMES)
@@ -139,10 +137,3 @@ class Program(NameCalls, ContentCalls, ReadCalls):
             if len(self.lines) == count // 2 and self.chance(0.5):
                 self.leave_root()
         return self.lines
-
-
-def flags_word(*names):
-    value = 0
-    for name in names:
-        value |= getattr(os, name)
-    return hex(value)

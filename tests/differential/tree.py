@@ -21,6 +21,10 @@ def encode(data):
     return "".join(chr(c) if 32 < c < 127 and c not in b"%@" else f"%{c:02X}" for c in data)
 
 
+def octal(mode):
+    return f"0{mode:o}"
+
+
 def decode(text):
     if text == "%":
         return b""

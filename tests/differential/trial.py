@@ -53,10 +53,10 @@ class Outcome:
 
 
 class Bench:
-    """The place where trials are run. plain_both: the plain copy against itself, to test the tester."""
+    """The place where trials are run. plain_both: the plain copy against itself, to test the tester. show: print all results."""
 
-    def __init__(self, directory, play, cowrun, plain_both=False):
-        self.directory, self.play, self.cowrun, self.plain_both = directory, play, cowrun, plain_both
+    def __init__(self, directory, play, cowrun, plain_both=False, show=False):
+        self.directory, self.play, self.cowrun, self.plain_both, self.show = directory, play, cowrun, plain_both, show
         self.count = 0
 
     def setup(self):
@@ -107,6 +107,8 @@ class Trial:
         runs = [self.bench.start(kind, name, where, self.case.user) for kind, name, where in
                 zip(kinds, (self.name, self.name), (self.plain, self.lower))] if not self.bench.plain_both else self.both_plain()
         outputs = [run.communicate()[0].decode("latin-1").splitlines() for run in runs]
+        if self.bench.show:
+            self.show(*outputs)
         found = self.compare_calls(*outputs)
         if found is None and not self.bench.plain_both:
             found = self.compare_lower(before) or self.commit()
@@ -129,6 +131,12 @@ class Trial:
                 return found
         return self.compare_trees([line.split() for line in plain if line.startswith("tree ")],
                                   [line.split() for line in branch if line.startswith("tree ")], "the tree in the container")
+
+    def show(self, plain, branch):
+        """Both results of every call, to look at a case."""
+        for number, call in enumerate(self.case.calls):
+            a, b = (" ".join(self.result(lines, number)) for lines in (plain, branch))
+            print(f"# {call}\n#   {a}\n#   {b}" if a != b else f"# {call}\n#   both: {a}")
 
     def result(self, lines, number):
         head = f"call {number} "
