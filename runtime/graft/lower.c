@@ -42,7 +42,7 @@ static enum lock_result walk(int tree)
 		umount2(".", MNT_DETACH);
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
 		return LOCK_NO_USERNS;
-	locked = open_tree(AT_FDCWD, ".", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	locked = open_tree(AT_FDCWD, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH);
 	if (locked < 0 || dup3(locked, tree, O_CLOEXEC) < 0)
 		return LOCK_NO_CLONE;
 	close(locked);
