@@ -41,6 +41,45 @@ static bool same_file(const struct renaming *r)
 	return r->to.object >= 0 && r->from.st.st_ino == r->to.st.st_ino && r->from.st.st_dev == r->to.st.st_dev;
 }
 
+/* What do_renameat2() says of the names, in its order, before it asks for permission. 0 or an errno. */
+static int judge_names(const struct renaming *r)
+{
+	bool directory = r->from.object >= 0 && S_ISDIR(r->from.st.st_mode);
+	bool there = r->to.object >= 0;
+
+	if (r->from.parent < 0 || r->from.dots)
+		return EBUSY;
+	if (r->to.parent < 0 || r->to.dots)
+		return (r->flags & RENAME_NOREPLACE) != 0 ? EEXIST : EBUSY;
+	if (r->from.object < 0)
+		return ENOENT;
+	if (there && (r->flags & RENAME_NOREPLACE) != 0)
+		return EEXIST;
+	if (!there && (r->flags & RENAME_EXCHANGE) != 0)
+		return ENOENT;
+	if ((r->flags & RENAME_EXCHANGE) != 0 && r->to.slash && !S_ISDIR(r->to.st.st_mode))
+		return ENOTDIR;
+	if (!directory && (r->from.slash || (r->to.slash && (r->flags & RENAME_EXCHANGE) == 0)))
+		return ENOTDIR;
+	return 0;
+}
+
+/* On a graft the kernel looks at the mount before the names, so their errors are given here; but first those of the
+ * way. */
+static int refuse(struct renaming *r, int refusal)
+{
+	cleanup_creds struct cow_creds creds = {0};
+	int error;
+
+	if (!cow_needs_work(r->from.parent_place) && !cow_needs_work(r->to.parent_place) && r->from.parent >= 0 &&
+	    r->to.parent >= 0)
+		return COW_VERDICT_CONTINUE;
+	error = cow_creds_read(r->t, &creds);
+	if (error == 0)
+		error = check_ways(r, &creds);
+	return cow_verdict_of(error == 0 ? refusal : error);
+}
+
 static int rename_instead(struct renaming *r)
 {
 	cleanup_creds struct cow_creds creds = {0};
@@ -50,9 +89,6 @@ static int rename_instead(struct renaming *r)
 		error = check_ways(r, &creds);
 	if (error != 0)
 		return cow_verdict_of(error);
-	if ((r->from.slash && !S_ISDIR(r->from.st.st_mode)) ||
-	    (r->to.slash && !S_ISDIR(r->from.st.st_mode) && (r->flags & RENAME_EXCHANGE) == 0))
-		return -ENOTDIR;
 	if (same_file(r) && (r->flags & RENAME_NOREPLACE) == 0)
 		return 0;
 	cow_stop_leading(r->t);
@@ -86,12 +122,11 @@ static bool grafted(struct renaming *r)
 
 static int within(struct renaming *r)
 {
+	int error = judge_names(r);
 	int verdict;
 
-	if (r->from.parent < 0 || r->to.parent < 0 || r->from.dots || r->to.dots)
-		return -EBUSY;
-	if (r->from.object < 0)
-		return -ENOENT;
+	if (error != 0)
+		return refuse(r, error);
 	verdict = prepare(r);
 	if (verdict != 0)
 		return verdict;
@@ -127,7 +162,8 @@ int cow_do_rename(struct cow_target *t, int olddir, const char *old, int newdir,
 	/* Between a tree and elsewhere it is EXDEV, and the kernel says so. */
 	if (tree_of(&r.from) == NULL || tree_of(&r.from) != tree_of(&r.to))
 		return COW_VERDICT_CONTINUE;
-	if ((flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) != 0)
-		return COW_VERDICT_CONTINUE;
+	if ((flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) != 0 ||
+	    ((flags & RENAME_EXCHANGE) != 0 && (flags & (RENAME_NOREPLACE | RENAME_WHITEOUT)) != 0))
+		return COW_VERDICT_CONTINUE; /* EINVAL */
 	return within(&r);
 }
