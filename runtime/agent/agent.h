@@ -187,7 +187,7 @@ int cow_do_modify_fd(struct cow_target *t, enum cow_call call, int fd, bool empt
 int cow_do_instead(const struct cow_target *t, enum cow_call call, int object);
 int cow_do_ioctl(struct cow_target *t);
 int cow_do_access(struct cow_target *t, int dirfd, const char *path, int mode, int flags);
-/* chdir, chroot, inotify_add_watch */
+/* chdir, chroot */
 int cow_do_enter(struct cow_target *t, int dirfd, const char *path, bool follow);
 int cow_do_fchdir(struct cow_target *t, int fd); /* also fcntl(F_NOTIFY) */
 int cow_do_fanotify_mark(struct cow_target *t);
@@ -197,6 +197,7 @@ int cow_do_move_mount(struct cow_target *t, int from, const char *source, int to
 int cow_do_open_tree(struct cow_target *t, int dirfd, const char *path);
 int cow_do_umount(struct cow_target *t, const char *path);
 int cow_do_pivot_root(struct cow_target *t, const char *put_old);
+int cow_do_watch(struct cow_target *t, const char *path, uint32_t mask);
 int cow_do_bind(struct cow_target *t, uint64_t address, uint64_t length);
 int cow_do_landlock(struct cow_target *t);
 

@@ -4,11 +4,14 @@
  */
 #include "agent.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/landlock.h>
 #include <sys/fanotify.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "../lib/fd.h"
 
@@ -21,6 +24,35 @@ int cow_do_enter(struct cow_target *t, int dirfd, const char *path, bool follow)
 	    !S_ISDIR(l.st.st_mode))
 		return COW_VERDICT_CONTINUE;
 	verdict = cow_prepare_object(t, &l, false, NULL, NULL, NULL);
+	if (verdict == 0 && l.handle >= 0)
+		verdict = cow_freshen(t, l.handle);
+	return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
+}
+
+static int may_read(int staged, void *data)
+{
+	return cow_creds_permit(data, staged, R_OK);
+}
+
+/*
+ * A watch is on an inode, so it must be on the one that will change: a directory is split, a file copied up. Only a
+ * watch that would notice is worth that.
+ */
+int cow_do_watch(struct cow_target *t, const char *path, uint32_t mask)
+{
+	cleanup_location struct cow_location l;
+	cleanup_creds struct cow_creds creds = {0};
+	const uint32_t changes = IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | IN_MOVE_SELF | IN_DELETE_SELF;
+	int verdict;
+
+	if (cow_resolve(t, AT_FDCWD, path, (mask & IN_DONT_FOLLOW) == 0, &l) != 0 || l.object < 0 ||
+	    !cow_needs_work(l.object_place))
+		return COW_VERDICT_CONTINUE;
+	if (!S_ISDIR(l.st.st_mode) && ((mask & IN_ONLYDIR) != 0 || (mask & changes) == 0))
+		return COW_VERDICT_CONTINUE;
+	if (cow_creds_read(t, &creds) != 0)
+		return -EACCES;
+	verdict = cow_prepare_object(t, &l, false, may_read, &creds, NULL);
 	if (verdict == 0 && l.handle >= 0)
 		verdict = cow_freshen(t, l.handle);
 	return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;

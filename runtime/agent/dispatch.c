@@ -8,7 +8,6 @@
 #include <linux/net.h>
 #include <linux/openat2.h>
 #include <stdlib.h>
-#include <sys/inotify.h>
 
 #include "../lib/log.h"
 
@@ -288,7 +287,7 @@ static int handle(struct cow_target *t, struct request *r)
 	case COW_CALL_FCHDIR:
 		return cow_do_fchdir(t, (int)t->args[0]);
 	case COW_CALL_INOTIFY_ADD_WATCH:
-		return cow_do_enter(t, AT_FDCWD, r->path, ((uint32_t)t->args[2] & IN_DONT_FOLLOW) == 0);
+		return cow_do_watch(t, r->path, (uint32_t)t->args[2]);
 	case COW_CALL_BIND:
 		return cow_do_bind(t, t->args[1], t->args[2]);
 	case COW_CALL_SOCKETCALL:

@@ -184,7 +184,7 @@ static const struct cow_filter_call rows[] = {
 	EVERY("bind", COW_CALL_BIND, "a unix socket's bind makes a name"),
 	WHERE_EQUAL("socketcall", COW_CALL_SOCKETCALL, 0, SYS_BIND, "bind of old i386 programs; its arguments are in memory"),
 	EVERY("inotify_add_watch", COW_CALL_INOTIFY_ADD_WATCH,
-	      "a watch on a graft would not see what happens in the upper: split first"),
+	      "a watch on a graft would not see what happens in the upper: split or copy up first"),
 	EVERY("fanotify_mark", COW_CALL_FANOTIFY_MARK, "as inotify_add_watch; a handle may be stale"),
 	WHERE_BITS("fcntl", COW_CALL_FCNTL, 1, F_BITS, F_NOTIFY, "F_NOTIFY: as inotify_add_watch"),
 	WHERE_BITS("fcntl64", COW_CALL_FCNTL, 1, F_BITS, F_NOTIFY, "fcntl of 32-bit programs"),

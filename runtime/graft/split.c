@@ -26,7 +26,9 @@ int cow_reveal(struct cow_tree *t, const char *staged, int parent, const char *n
 
 	if (fstat(parent, &before) != 0)
 		return errno;
-	if (syscall(SYS_renameat2, t->stage, staged, parent, name, RENAME_EXCHANGE) != 0)
+	/* In this direction a watch on the directory is told that the name went and then that it came: as when a file
+	 * is replaced. */
+	if (syscall(SYS_renameat2, parent, name, t->stage, staged, RENAME_EXCHANGE) != 0)
 		return errno;
 	/* The exchange is not the container's doing: its directory was not modified. */
 	cow_copy_times(parent, &before);
