@@ -232,6 +232,14 @@ static int plan_change(struct preparation *p, const struct cow_change *c)
 	}
 }
 
+/* Whatever was there for a moment only, or was put back, shows in the time of its directory, as it does elsewhere. */
+static bool has_other_time(const struct cow_node *n)
+{
+	return n->split != NULL && n->origin != NULL &&
+	       (n->mtime.tv_sec != n->split->stamp.mtime_sec ||
+		(uint32_t)n->mtime.tv_nsec != n->split->stamp.mtime_nsec);
+}
+
 /*
  * As the container saw it, where nobody else changed the directory; where the host did, too, the later of both times.
  */
@@ -243,7 +251,7 @@ static int plan_times(struct preparation *p)
 		struct cow_step *s;
 		int there;
 
-		if (!n->touched)
+		if (!n->touched && !has_other_time(n))
 			continue;
 		there = n->origin == NULL || n->renewed ? 0 : look(p, n->origin, &now);
 		if (there < 0)

@@ -45,13 +45,21 @@ static void remember_link(struct cow_stage *s, const struct cow_node *n, const c
 	cow_dict_put(&s->links, key, source);
 }
 
-/* Is the lower's file still the one that the copy was made of? Otherwise a link to it would show other content. */
+/*
+ * May a further name of this be a link to the lower's own file or symbolic link? The branch must have left it as it
+ * was, and so must the host: otherwise the link would show other content.
+ */
 static bool still_the_same(const struct cow_diff *d, const struct cow_node *n)
 {
-	cleanup_close int fd = cow_beneath_open(d->lower, n->origin, O_PATH, true);
+	const struct cow_lower_stamp *stamp;
+	cleanup_close int fd = -1;
 	struct stat st;
 
-	return fd >= 0 && fstat(fd, &st) == 0 && cow_stamp_matches(&n->copy->stamp, &st);
+	if (n->origin == NULL || n->mark != NULL || n->modified || S_ISDIR(n->mode))
+		return false;
+	stamp = n->copy != NULL ? &n->copy->stamp : cow_origins_stamp(&d->origins, n->origin);
+	fd = cow_beneath_open(d->lower, n->origin, O_PATH, true);
+	return stamp != NULL && fd >= 0 && fstat(fd, &st) == 0 && cow_stamp_matches(stamp, &st);
 }
 
 /* --- the stage itself ----------------------------------------------------------------------------------------------
@@ -82,7 +90,7 @@ int cow_stage_open(struct cow_stage *s, const struct cow_diff *d, struct cow_err
 	    (s->fd = openat(d->lower, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		return cow_error_set(err, errno, "cannot make %s/%s", d->branch->trees[d->tree].lower, name);
 	for (const struct cow_node *n = d->root; n != NULL; n = cow_node_next(n, !n->mountpoint))
-		if (n->copy != NULL && n->origin != NULL && n->nlink > 1 && !n->modified && still_the_same(d, n))
+		if (n->nlink > 1 && still_the_same(d, n))
 			remember_link(s, n, NULL, n);
 	return 0;
 }

@@ -593,19 +593,42 @@ static void directory_times(void)
 	struct fixture f;
 
 	fixture_open(&f, tree);
+	in(f.lower, "mkdir i; touch -d 2020-01-02 i .");
 	split(&f, "", "");
 	split(&f, "a", "a");
 	split(&f, "d", "d");
 	split(&f, "e", "e");
 	split(&f, "e/f", "e/f");
+	split(&f, "i", "i");
 	in_upper(&f, "rm a/f1; mkdir -p new/below; mv g new/; echo x >d/new; mv e/f/f1 e/f1; touch -d 2021-01-01 a;"
 		     "touch -d 2021-01-02 new; touch -d 2021-01-03 new/below; touch -d 2021-01-04 d e; touch -d "
-		     "2021-01-05 .");
+		     "2021-01-05 .; touch i/x; rm i/x; touch -d 2021-01-06 i");
 	in(f.lower, "echo host >d/host; touch -d 2022-01-01 d; touch -d 2020-02-02 e");
 	ok(commit(&f, false) == 0, "times of directories");
 	fflush(stdout);
-	in(f.lower, "test \"$(TZ=UTC stat -c %y . a a/b d e new new/below new/g | cut -c 1-10 | tr '\\n' ' ')\" ="
-		    " '2021-01-05 2021-01-01 2020-01-02 2022-01-01 2021-01-04 2021-01-02 2021-01-03 2020-01-02 '");
+	in(f.lower,
+	   "test \"$(TZ=UTC stat -c %y . a a/b d e i new new/below new/g | cut -c 1-10 | tr '\\n' ' ')\" ="
+	   " '2021-01-05 2021-01-01 2020-01-02 2022-01-01 2021-01-04 2021-01-06 2021-01-02 2021-01-03 2020-01-02 '");
+	fixture_close(&f);
+}
+
+/* Names that the branch gave to what it left as it was, a symbolic link among it, are names of the lower's own. */
+static void links(void)
+{
+	struct fixture f;
+
+	fixture_open(&f, tree);
+	in(f.lower, "ln -s target sym; ln -s target sym2; ln sym2 sym3; stat -c %i sym a/f1 >../inodes");
+	split(&f, "", "");
+	split(&f, "a", "a");
+	copy_up(&f, "a/f1", "a/f1");
+	in_upper(&f, "ln sym other; mkdir new; ln sym new/third; ln a/f1 new/f; ln -s new n1; ln n1 n2; rm sym2");
+	ok(commit(&f, false) == 0, "names of symbolic links and files");
+	fflush(stdout);
+	in(f.lower,
+	   "test \"$(stat -c %h sym other new/third a/f1 new/f n1 n2 sym3 | tr '\\n' ' ')\" = '3 3 3 2 2 2 2 1 ' &&"
+	   " test \"$(readlink other) $(readlink n2)\" = 'target new' && test n1 -ef n2 &&"
+	   " test \"$(stat -c %i other new/f)\" = \"$(cat ../inodes)\"");
 	fixture_close(&f);
 }
 
@@ -701,6 +724,7 @@ int main(void)
 	changed_meanwhile();
 	killed_early();
 	directory_times();
+	links();
 	sockets_and_attributes();
 	no_room();
 	inner_mount();
