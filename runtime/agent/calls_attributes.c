@@ -137,6 +137,19 @@ static bool has_acl(int object)
 	return getxattr(path, "system.posix_acl_access", NULL, 0) > 0;
 }
 
+/*
+ * Who asks with access(2) whether a file may be written to is an editor, mostly, and writes later. By then it may have
+ * noted the file's inode, and refuse a file with another one: vim does, where it writes in place. So the copy is made
+ * now, unless it is costly. A copy is no change, and the answer does not depend on it.
+ */
+static void copy_for_editor(struct cow_target *t, const struct cow_location *l, int flags)
+{
+	enum { LARGEST = 1 << 20 };
+
+	if (S_ISREG(l->st.st_mode) && (flags & AT_EACCESS) == 0 && l->st.st_size <= LARGEST)
+		(void)cow_prepare_object(t, l, false, NULL, NULL, NULL);
+}
+
 /* A graft says EROFS to W_OK. What would the file say if it were there? */
 int cow_do_access(struct cow_target *t, int dirfd, const char *path, int mode, int flags)
 {
@@ -162,5 +175,7 @@ int cow_do_access(struct cow_target *t, int dirfd, const char *path, int mode, i
 		error = cow_resolve_as(t, &creds, dirfd, path, follow, &way);
 	if (error == 0)
 		error = judge(&creds, &l.st, mode);
+	if (error == 0)
+		copy_for_editor(t, &l, flags);
 	return cow_verdict_of(error);
 }

@@ -345,3 +345,22 @@ os.unlink("own/file")
 EOF
   branch_is "$ID" "A own/dir" "A own/dir/moved" "D own/file"
 }
+
+@test "a file keeps its inode from access(W_OK) to the write, as vim wants it; where it may not be written nothing is copied" {
+  python_in_branch <<'EOF'
+def inode(path):
+    return os.stat(path).st_dev, os.stat(path).st_ino
+
+for name in "README", "src/deep/er/file", "kinds/link":
+    check(os.access(name, os.W_OK), f"access {name}")
+    before = inode(name)
+    fd = os.open(name, os.O_WRONLY)
+    same((os.fstat(fd).st_dev, os.fstat(fd).st_ino), before, name)
+before = inode("many/1")
+os.setresuid(1000, 1000, 0)
+check(not os.access("many/1", os.W_OK), "access")
+os.setresuid(0, 0, 0)
+same(inode("many/1"), before, "a file that may not be written")
+EOF
+  branch_is "$ID" ""
+}
