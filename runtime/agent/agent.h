@@ -141,6 +141,9 @@ static inline int cow_resolve(const struct cow_target *t, int dirfd, const char 
 }
 void cow_location_close(struct cow_location *l);
 #define cleanup_location __attribute__((cleanup(cow_location_close)))
+
+/* What a variable with cleanup_location must be from the start: the way to cow_resolve may return before it. */
+#define COW_LOCATION_NONE ((struct cow_location){.parent = -1, .object = -1, .handle = -1})
 struct cow_tree *cow_agent_place(const struct cow_agent *a, int fd, enum cow_place_kind *kind);
 
 /* quick.c: before cow_target_open. */

@@ -50,7 +50,7 @@ static int modify_by(struct cow_target *t, enum cow_call call, int fd, int now)
 
 int cow_do_modify(struct cow_target *t, enum cow_call call, int dirfd, const char *path, bool follow)
 {
-	cleanup_location struct cow_location l;
+	cleanup_location struct cow_location l = COW_LOCATION_NONE;
 	cleanup_creds struct cow_creds creds = {0};
 	cleanup_close int now = -1;
 	cow_copy_check check = call == COW_CALL_TRUNCATE ? may_write : NULL;
@@ -153,8 +153,8 @@ static void copy_for_editor(struct cow_target *t, const struct cow_location *l, 
 /* A graft says EROFS to W_OK. What would the file say if it were there? */
 int cow_do_access(struct cow_target *t, int dirfd, const char *path, int mode, int flags)
 {
-	cleanup_location struct cow_location l;
-	cleanup_location struct cow_location way = {.parent = -1, .object = -1};
+	cleanup_location struct cow_location l = COW_LOCATION_NONE;
+	cleanup_location struct cow_location way = COW_LOCATION_NONE;
 	cleanup_creds struct cow_creds creds = {0};
 	bool follow = (flags & AT_SYMLINK_NOFOLLOW) == 0;
 	int error;

@@ -17,7 +17,7 @@
 
 int cow_do_enter(struct cow_target *t, int dirfd, const char *path, bool follow)
 {
-	cleanup_location struct cow_location l;
+	cleanup_location struct cow_location l = COW_LOCATION_NONE;
 	int verdict;
 
 	if (cow_resolve(t, dirfd, path, follow, &l) != 0 || l.object < 0 || !cow_needs_work(l.object_place) ||

@@ -19,7 +19,7 @@ static int proceed(const struct cow_target *t, const struct cow_location *l, int
 
 int cow_do_create(struct cow_target *t, int dirfd, const char *path)
 {
-	cleanup_location struct cow_location l;
+	cleanup_location struct cow_location l = COW_LOCATION_NONE;
 
 	if (cow_resolve(t, dirfd, path, false, &l) != 0 || l.object >= 0)
 		return COW_VERDICT_CONTINUE; /* EEXIST and the like are right on a graft, too */
@@ -43,7 +43,7 @@ int cow_do_bind(struct cow_target *t, uint64_t address, uint64_t length)
 static int unlink_missing(const struct cow_target *t, const struct cow_location *l, int dirfd, const char *path)
 {
 	cleanup_creds struct cow_creds creds = {0};
-	cleanup_location struct cow_location as;
+	cleanup_location struct cow_location as = COW_LOCATION_NONE;
 	int error;
 
 	if (!cow_needs_work(l->parent_place))
@@ -82,7 +82,7 @@ static int drop(struct cow_target *t, const struct cow_location *l, int parent, 
 
 int cow_do_unlink(struct cow_target *t, int dirfd, const char *path, bool directory)
 {
-	cleanup_location struct cow_location l;
+	cleanup_location struct cow_location l = COW_LOCATION_NONE;
 	cleanup_close int parent = -1;
 	int verdict;
 
@@ -102,8 +102,8 @@ int cow_do_unlink(struct cow_target *t, int dirfd, const char *path, bool direct
 
 int cow_do_link(struct cow_target *t, int olddir, const char *old, int newdir, const char *new, int flags)
 {
-	cleanup_location struct cow_location from;
-	cleanup_location struct cow_location to = {.parent = -1, .object = -1};
+	cleanup_location struct cow_location from = COW_LOCATION_NONE;
+	cleanup_location struct cow_location to = COW_LOCATION_NONE;
 	int verdict;
 
 	if (*old == '\0' && (flags & AT_EMPTY_PATH) != 0) {

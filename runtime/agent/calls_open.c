@@ -102,7 +102,7 @@ static int open_existing(struct cow_target *t, const struct cow_location *l, con
 
 int cow_do_open(struct cow_target *t, int dirfd, const char *path, const struct cow_opening *o)
 {
-	cleanup_location struct cow_location l;
+	cleanup_location struct cow_location l = COW_LOCATION_NONE;
 	bool follow = (o->flags & O_NOFOLLOW) == 0 && (o->flags & (O_CREAT | O_EXCL)) != (uint64_t)(O_CREAT | O_EXCL);
 	int verdict;
 

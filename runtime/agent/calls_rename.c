@@ -28,8 +28,8 @@ static void renaming_cleanup(struct renaming *r)
 /* Would the process itself find its way to both directories? */
 static int check_ways(struct renaming *r, const struct cow_creds *creds)
 {
-	cleanup_location struct cow_location from;
-	cleanup_location struct cow_location to = {.parent = -1, .object = -1};
+	cleanup_location struct cow_location from = COW_LOCATION_NONE;
+	cleanup_location struct cow_location to = COW_LOCATION_NONE;
 	int error = cow_resolve_as(r->t, creds, r->olddir, r->old, false, &from);
 
 	return error != 0 ? error : cow_resolve_as(r->t, creds, r->newdir, r->new, false, &to);

@@ -234,6 +234,34 @@ static void check_magic(void)
 	close(self.dir);
 }
 
+/* What an earlier call may have left on the stack: numbers of descriptors that are open now. */
+static void __attribute__((noinline)) leave_on_stack(int fd)
+{
+	volatile int room[8192];
+
+	for (size_t i = 0; i < sizeof(room) / sizeof(*room); i++)
+		room[i] = fd;
+}
+
+/* Calls that are let through before anything was resolved: the agent's own descriptors stay open. */
+static void check_nothing_closed(const struct fixture *f)
+{
+	const struct cow_opening reading = {.flags = O_RDONLY, .plain = true};
+	cleanup_close int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	struct cow_target t = f->target;
+	bool continued;
+
+	leave_on_stack(fd);
+	continued = cow_do_open(&t, AT_FDCWD, "/file", &reading) == COW_VERDICT_CONTINUE;
+	ok(continued && fcntl(fd, F_GETFD) >= 0, "an open for reading through a handle closes nothing of the agent's");
+	leave_on_stack(fd);
+	continued = cow_do_access(&t, AT_FDCWD, "/file", R_OK, 0) == COW_VERDICT_CONTINUE;
+	ok(continued && fcntl(fd, F_GETFD) >= 0, "nor does access(R_OK)");
+	leave_on_stack(fd);
+	continued = cow_do_link(&t, 100, "", AT_FDCWD, "/sub/none", AT_EMPTY_PATH) == COW_VERDICT_CONTINUE;
+	ok(continued && fcntl(fd, F_GETFD) >= 0, "nor linkat(AT_EMPTY_PATH)");
+}
+
 int main(void)
 {
 	struct fixture f = {.pid = -1};
@@ -248,6 +276,7 @@ int main(void)
 	name[sizeof(name) - 1] = '\0';
 	ok(cow_resolve(&f.target, AT_FDCWD, name, true, &(struct cow_location){0}) == ENAMETOOLONG,
 	   "a name that is too long");
+	check_nothing_closed(&f);
 	tear_down(&f);
 	check_magic();
 	return done_testing();
