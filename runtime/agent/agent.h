@@ -23,6 +23,7 @@
 #include "../filter/filter.h"
 #include "../graft/tree.h"
 #include "../lib/error.h"
+#include "stats.h"
 
 /* Verdicts: -errno fails the call, 0 to COW_VERDICT_MAX is its result, and: */
 enum {
@@ -47,7 +48,7 @@ struct cow_agent {
 	pthread_cond_t attached;
 	bool ready;
 	atomic_bool stop;
-	atomic_ulong notifications, continued, refused, performed;
+	struct cow_stats stats;
 };
 
 /* Lives as long as a worker does. */

@@ -112,10 +112,7 @@ static void status(struct cow_agent *a, struct cow_json *reply)
 	cow_json_set(reply, "id", cow_json_new_string(a->id));
 	cow_json_set(reply, "branch", cow_json_new_string(a->branch->name));
 	cow_json_set(reply, "attached", cow_json_new_bool(a->ready));
-	add_count(reply, "notifications", atomic_load(&a->notifications));
-	add_count(reply, "continued", atomic_load(&a->continued));
-	add_count(reply, "refused", atomic_load(&a->refused));
-	add_count(reply, "performed", atomic_load(&a->performed));
+	cow_stats_report(&a->stats, reply);
 	for (size_t i = 0; i < a->ntrees; i++) {
 		const struct cow_tree_stats *s = &a->trees[i]->stats;
 		struct cow_json *tree = cow_json_new_object();
@@ -123,6 +120,7 @@ static void status(struct cow_agent *a, struct cow_json *reply)
 		cow_json_set(tree, "workdir", cow_json_new_string(a->branch->trees[i].workdir));
 		add_count(tree, "splits", s->splits);
 		add_count(tree, "splitEntries", s->split_entries);
+		add_count(tree, "grafts", s->grafts);
 		add_count(tree, "copyUps", s->copy_ups);
 		add_count(tree, "copiedBytes", s->copied_bytes);
 		add_count(tree, "graftsFreed", s->freed);
@@ -132,9 +130,23 @@ static void status(struct cow_agent *a, struct cow_json *reply)
 	cow_json_set(reply, "trees", trees);
 }
 
+/* For `cowrun branch show --stats`; who asked for times wants to see them afterwards. */
+static void leave_stats(struct cow_agent *a)
+{
+	cleanup_json struct cow_json *counts = cow_json_new_object();
+	cleanup_error struct cow_error *error = NULL;
+
+	if (!a->stats.timed)
+		return;
+	status(a, counts);
+	if (cow_json_write_file(a->branch->dirfd, COW_BRANCH_STATS, counts, 0600, &error) != 0)
+		cow_log_warning("%s", error->message);
+}
+
 /* The container is gone, says the wrapper, which has asked the delegate. With the answer the branch is free. */
 static int finish(struct cow_agent *a, struct cow_error **err)
 {
+	leave_stats(a);
 	if (cow_branch_set_container(a->branch, 0, err) != 0)
 		return -1;
 	cow_close_fd(&a->branch->lockfd);

@@ -54,7 +54,7 @@ static bool foreign_namespace(const struct cow_target *t)
 	       mine.st_ino != theirs.st_ino;
 }
 
-int cow_creds_read(const struct cow_target *t, struct cow_creds *c)
+static int read_creds(const struct cow_target *t, struct cow_creds *c)
 {
 	cleanup_close int fd = openat(t->dir, "status", O_RDONLY | O_CLOEXEC);
 	cleanup_free char *status = fd < 0 ? NULL : cow_read_to_end(fd, 1 << 20, NULL);
@@ -87,6 +87,15 @@ int cow_creds_read(const struct cow_target *t, struct cow_creds *c)
 	c->caps = c->foreign ? 0 : effective;
 	parse_groups(c, groups);
 	return cow_target_valid(t) ? 0 : ESRCH;
+}
+
+int cow_creds_read(const struct cow_target *t, struct cow_creds *c)
+{
+	enum cow_phase phase = cow_stats_phase(COW_PHASE_READ);
+	int error = read_creds(t, c);
+
+	cow_stats_phase(phase);
+	return error;
 }
 
 void cow_creds_free(struct cow_creds *c)

@@ -169,8 +169,10 @@ static int read_request(const struct cow_target *t, struct request *r)
 
 static int freshen_handles(const struct cow_target *t, const struct request *r)
 {
-	int verdict = r->dir >= 0 ? cow_freshen(t, r->dir) : 0;
+	int verdict;
 
+	cow_stats_phase(COW_PHASE_HANDLES);
+	verdict = r->dir >= 0 ? cow_freshen(t, r->dir) : 0;
 	return verdict == 0 && r->dir2 >= 0 ? cow_freshen(t, r->dir2) : verdict;
 }
 
@@ -339,12 +341,18 @@ static int serve(struct cow_target *t, enum cow_call call)
 	struct request r = {.call = call};
 	int verdict;
 
-	if (read_request(t, &r) != 0 || needs_nothing(t, &r))
+	cow_stats_phase(COW_PHASE_READ);
+	if (read_request(t, &r) != 0)
 		return COW_VERDICT_CONTINUE;
+	cow_stats_phase(COW_PHASE_RESOLVE);
+	if (needs_nothing(t, &r))
+		return COW_VERDICT_CONTINUE;
+	cow_stats_phase(COW_PHASE_READ);
 	/* It died: nobody will see the answer. If it did not, what was read of it was its own. */
 	if (cow_target_open(t) != 0)
 		return COW_VERDICT_CONTINUE;
 	verdict = freshen_handles(t, &r);
+	cow_stats_phase(COW_PHASE_ACT);
 	if (verdict == 0)
 		verdict = handle_until_settled(t, &r);
 	/* The call's own handles may have become stale by the splits that it caused. */
@@ -370,6 +378,7 @@ int cow_dispatch(struct cow_target *t)
 	if (call == COW_CALL_LANDLOCK_CREATE_RULESET)
 		return cow_do_landlock(t);
 	verdict = serve(t, call);
+	cow_stats_phase(COW_PHASE_REAP);
 	cow_target_close(t);
 	for (size_t i = 0; i < t->agent->ntrees; i++)
 		cow_tree_reap(t->agent->trees[i]);

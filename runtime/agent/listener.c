@@ -144,17 +144,6 @@ static void answer(const struct cow_target *t, int verdict)
 		cow_log_error("answering a notification: %s", strerror(errno));
 }
 
-static void count(struct cow_agent *a, int verdict)
-{
-	atomic_fetch_add_explicit(&a->notifications, 1, memory_order_relaxed);
-	if (verdict == COW_VERDICT_CONTINUE)
-		atomic_fetch_add_explicit(&a->continued, 1, memory_order_relaxed);
-	else if (verdict < 0)
-		atomic_fetch_add_explicit(&a->refused, 1, memory_order_relaxed);
-	else
-		atomic_fetch_add_explicit(&a->performed, 1, memory_order_relaxed);
-}
-
 static void serve(struct cow_listener *l, const struct seccomp_notif *n)
 {
 	struct cow_target t = {
@@ -169,11 +158,13 @@ static void serve(struct cow_listener *l, const struct seccomp_notif *n)
 	};
 	int verdict;
 
+	cow_stats_begin(&l->agent->stats);
 	for (size_t i = 0; i < 6; i++)
 		t.args[i] = n->data.args[i];
 	verdict = cow_dispatch(&t);
+	cow_stats_phase(COW_PHASE_ANSWER);
 	answer(&t, verdict);
-	count(l->agent, verdict);
+	cow_stats_end(&l->agent->stats, cow_filter_lookup(t.arch, t.nr), verdict);
 	if (t.leading)
 		pthread_mutex_unlock(&l->receive);
 }

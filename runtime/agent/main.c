@@ -203,6 +203,7 @@ int main(int argc, char **argv)
 	if (status != 0)
 		return status;
 	set_process();
+	agent.stats.timed = cow_stats_wanted();
 	close_others(o.ready);
 	agent.state = strdup(o.state);
 	if (agent.state == NULL || run(&agent, &o.ready, &error) == 0)

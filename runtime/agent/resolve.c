@@ -289,6 +289,7 @@ int cow_resolve_as(const struct cow_target *t, const struct cow_creds *as, int d
 		   struct cow_location *l)
 {
 	struct walk w = {.target = t, .root = -1, .at = -1, .handle = -1};
+	enum cow_phase phase;
 	int result;
 
 	memset(l, 0, sizeof(*l));
@@ -299,6 +300,7 @@ int cow_resolve_as(const struct cow_target *t, const struct cow_creds *as, int d
 		return ENAMETOOLONG;
 	strcpy(w.rest, path);
 	w.p = w.rest;
+	phase = cow_stats_phase(COW_PHASE_RESOLVE);
 	result = start(&w, dirfd, path);
 	if (result == 0 && as != NULL)
 		result = cow_creds_assume(as);
@@ -313,5 +315,6 @@ int cow_resolve_as(const struct cow_target *t, const struct cow_creds *as, int d
 		cow_location_close(l);
 	else
 		finish(&w, l);
+	cow_stats_phase(phase);
 	return result > 0 ? result : 0;
 }

@@ -114,7 +114,10 @@ int cow_target_replace_fd(const struct cow_target *t, int srcfd, int at, bool cl
 		.newfd_flags = cloexec ? O_CLOEXEC : 0,
 	};
 
-	return ioctl(t->listener->fd, SECCOMP_IOCTL_NOTIF_ADDFD, &add) < 0 ? -errno : 0;
+	if (ioctl(t->listener->fd, SECCOMP_IOCTL_NOTIF_ADDFD, &add) < 0)
+		return -errno;
+	atomic_fetch_add_explicit(&t->agent->stats.swaps, 1, memory_order_relaxed);
+	return 0;
 }
 
 int cow_target_send_fd(const struct cow_target *t, int srcfd, bool cloexec)

@@ -11,6 +11,9 @@
 
 #include "../lib/error.h"
 
+/* In a branch: what the agent of its last container counted, if that was asked for (agent/stats.h). */
+#define COW_BRANCH_STATS "stats.json"
+
 enum { COW_BRANCH_VERSION = 1, COW_BRANCH_TREES = 8, COW_NONCE_SIZE = 8 };
 
 struct cow_branch_tree {

@@ -18,7 +18,8 @@ static const struct subcommand {
 	const char *what;
 } subcommands[] = {
 	{"ls", cow_branch_ls_main, "[--json]", "lists the branches"},
-	{"show", cow_branch_show_main, "[--json] NAME", "shows what a branch is of, and whether it is in use"},
+	{"show", cow_branch_show_main, "[--json] [--stats] NAME",
+	 "shows what a branch is of, and whether it is in use"},
 	{"diff", cow_branch_diff_main, "[--name-status [-z] | --stat | --json] [--color=auto|always|never] NAME",
 	 "shows what a branch changes"},
 	{"commit", cow_branch_commit_main, "[--dry-run] [--force] [--json] NAME",

@@ -35,6 +35,7 @@ struct cow_graft *cow_table_add(struct cow_tree *t, uint64_t mount, const struct
 	slot = &t->by_lower[lower_bucket(g->lower.dev, g->lower.ino)];
 	g->next_by_lower = *slot;
 	*slot = g;
+	t->stats.grafts++;
 	pthread_mutex_unlock(&t->table_lock);
 	return g;
 }

@@ -65,7 +65,7 @@ struct cow_graft_queue {
 enum { COW_TREE_BUCKETS = 4096 };
 
 struct cow_tree_stats {
-	uint64_t splits, split_entries, copy_ups, copied_bytes, freed, shadowed;
+	uint64_t splits, split_entries, grafts, copy_ups, copied_bytes, freed, shadowed;
 };
 
 /* Only what tree.h's functions are documented to give is for users; the rest is the engine's own. */

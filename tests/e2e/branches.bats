@@ -40,6 +40,26 @@ EOF
   branch show --json "$ID" | jq -e --arg lower "$LOWER" 'any(.. | strings; . == $lower)' >/dev/null
 }
 
+# What podman is started with does not reach the runtime: only counts there, which an agent always has; no times.
+@test "show --stats: of the agent that runs, and what the last one left" {
+  local script='echo more >>README && rm many/1 && mkdir made; cat made/missing; exec sleep 60' times='true'
+  export COWRUN_STATS=1
+  start "$ID" /bin/sh -c "$script"
+  eventually exec_in "$ID" test -d /work/made
+  [[ $(branch show --stats "$ID") == *openat* ]]
+  [[ $ENGINE == podman ]] || times='.timed and .calls.openat.ns.act > 0 and .calls.openat.ns.answer > 0'
+  branch show --json --stats "$ID" | jq -e ".name == \"$ID\" and (.stats | (.trees[0] | .copyUps == 1 and .copiedBytes > 0 and .splits == 1)
+    and .trees[0].grafts > .trees[0].splitEntries and .calls.mkdir.continued == 1 and .notifications > 3 and ($times))"
+  remove "$ID"
+  if [[ $ENGINE == podman ]]; then
+    expect_failure COWRUN_STATS branch show --stats "$ID"
+  else
+    branch show --json --stats "$ID" | jq -e ".stats | .trees[0].copyUps == 1 and .calls.mkdir.continued == 1 and ($times)"
+    [[ $(branch show --stats "$ID") == *"ran last"* ]]
+  fi
+  branch_is "$ID" "M README" "A made" "D many/1"
+}
+
 @test "diff --name-status" {
   changed_branch
   branch diff --name-status "$ID" >"$T/diff"
