@@ -144,7 +144,8 @@ static void answer(const struct cow_target *t, int verdict)
 		cow_log_error("answering a notification: %s", strerror(errno));
 }
 
-static void serve(struct cow_listener *l, const struct seccomp_notif *n)
+/* True: this worker leads still. */
+static bool serve(struct cow_listener *l, const struct seccomp_notif *n)
 {
 	struct cow_target t = {
 		.agent = l->agent,
@@ -165,8 +166,7 @@ static void serve(struct cow_listener *l, const struct seccomp_notif *n)
 	cow_stats_phase(COW_PHASE_ANSWER);
 	answer(&t, verdict);
 	cow_stats_end(&l->agent->stats, cow_filter_lookup(t.arch, t.nr), verdict);
-	if (t.leading)
-		pthread_mutex_unlock(&l->receive);
+	return t.leading;
 }
 
 /* Has no process the filter any more? */
@@ -177,11 +177,12 @@ static bool is_over(const struct cow_listener *l)
 	return poll(&p, 1, 0) > 0 && (p.revents & POLLIN) == 0 && (p.revents & POLLHUP) != 0;
 }
 
-/* Waits for one notification, as leader, and serves it. False: there will be none. */
+/* Waits for one notification, as leader, and serves it. True: it leads still. */
 static bool lead(struct cow_listener *l)
 {
 	struct pollfd p = {.fd = l->fd, .events = POLLIN};
 	struct seccomp_notif n;
+	bool leading;
 
 	if (l->must_poll)
 		(void)poll(&p, 1, -1);
@@ -189,34 +190,35 @@ static bool lead(struct cow_listener *l)
 	/* ENOENT: it was gone before we looked, or all are. */
 	if (ioctl(l->fd, SECCOMP_IOCTL_NOTIF_RECV, &n) != 0) {
 		l->over = is_over(l);
-		pthread_mutex_unlock(&l->receive);
-		return !l->over;
+		return true;
 	}
 	atomic_fetch_sub(&l->waiting, 1);
-	serve(l, &n);
+	leading = serve(l, &n);
 	atomic_fetch_add(&l->waiting, 1);
-	return true;
+	return leading;
 }
 
 static void *work(void *listener)
 {
 	struct cow_listener *l = listener;
-	bool more = true;
+	bool leading = false;
 
 	/* setns(2) of a mount namespace wants a thread whose directories are its own. */
 	if (unshare(CLONE_FS) != 0) {
 		cow_log_error("a worker cannot have a working directory of its own: %s", strerror(errno));
 		abort();
 	}
-	while (more && !atomic_load(&l->agent->stop)) {
-		pthread_mutex_lock(&l->receive);
-		if (!l->over) {
-			more = lead(l);
-		} else {
-			pthread_mutex_unlock(&l->receive);
-			more = false;
-		}
+	/* A leader stays it until something slow comes: handing over would wake another thread for each call. */
+	while (!atomic_load(&l->agent->stop)) {
+		if (!leading)
+			pthread_mutex_lock(&l->receive);
+		leading = true;
+		if (l->over)
+			break;
+		leading = lead(l);
 	}
+	if (leading)
+		pthread_mutex_unlock(&l->receive);
 	atomic_fetch_sub(&l->waiting, 1);
 	if (atomic_fetch_sub(&l->workers, 1) == 1)
 		listener_free(l);
