@@ -11,22 +11,15 @@
 #include <unistd.h>
 
 #include "../lib/fd.h"
+#include "../lib/userns.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static const char *attribute = "trusted.cowrun.graft";
 
-/* trusted.* asks for CAP_SYS_ADMIN in the first user namespace: its uid map is the whole of all ids. */
+/* trusted.* asks for CAP_SYS_ADMIN in the first user namespace. */
 static void choose_attribute(void)
 {
-	unsigned long inside = 1, outside = 1, count = 0;
-	FILE *map = fopen("/proc/self/uid_map", "re");
-
-	if (map != NULL) {
-		if (fscanf(map, "%lu %lu %lu", &inside, &outside, &count) != 3)
-			count = 0;
-		fclose(map);
-	}
-	if (geteuid() != 0 || inside != 0 || outside != 0 || count != 4294967295UL)
+	if (geteuid() != 0 || !cow_userns_initial())
 		attribute = "user.cowrun.graft";
 }
 

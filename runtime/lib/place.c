@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,10 +13,13 @@
 #include <unistd.h>
 
 #include "fd.h"
+#include "userns.h"
 
 #ifndef COW_LIBEXECDIR
 #define COW_LIBEXECDIR "/usr/local/libexec/cowrun"
 #endif
+
+enum { ID_KEPT = 20 }; /* of an id that is too long for a socket address */
 
 /* Engines start runtimes with variables that are there but empty: that counts as unset. */
 static const char *variable(const char *name)
@@ -46,7 +50,7 @@ static char *place(const char *override, const char *root, const char *xdg, cons
 		}
 		return join(value, "");
 	}
-	if (geteuid() == 0)
+	if (!cow_userns_rootless())
 		return join(root, "");
 	value = variable(xdg);
 	if (value != NULL)
@@ -125,6 +129,18 @@ bool cow_place_branch_valid(const char *name)
 	return true;
 }
 
+static uint64_t fnv64(uint64_t hash, const char *s)
+{
+	for (; *s != '\0'; s++)
+		hash = (hash ^ (unsigned char)*s) * 1099511628211u;
+	return hash;
+}
+
+static bool fits_socket(const char *key)
+{
+	return strlen(key) + sizeof("/control.sock") <= sizeof(((struct sockaddr_un *)NULL)->sun_path);
+}
+
 char *cow_place_container(const char *state, const char *root, const char *id, struct cow_error **err)
 {
 	uint32_t hash = 2166136261u; /* FNV-1a */
@@ -138,7 +154,14 @@ char *cow_place_container(const char *state, const char *root, const char *id, s
 		hash = (hash ^ (unsigned char)*p) * 16777619u;
 	if (asprintf(&path, "%s/%s.%08x", state, id, hash) < 0)
 		abort();
-	if (strlen(path) + sizeof("/control.sock") > sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
+	/* An engine's id is 64 characters, and a user's runtime directory may be long. */
+	if (!fits_socket(path) && strlen(id) > ID_KEPT + 17) {
+		free(path);
+		if (asprintf(&path, "%s/%.*s-%016" PRIx64 ".%08x", state, (int)ID_KEPT, id,
+			     fnv64(14695981039346656037u, id), hash) < 0)
+			abort();
+	}
+	if (!fits_socket(path)) {
 		cow_error_set(err, 0,
 			      "%s/control.sock does not fit a socket address: set COWRUN_STATE to a shorter path",
 			      path);

@@ -18,7 +18,7 @@ int cow_place_make(const char *path, struct cow_error **err);
 bool cow_place_id_valid(const char *id);
 bool cow_place_branch_valid(const char *name);
 
-/* STATE/ID.HASH as contrib/doc/architecture.md tells; fails if a socket in it would not fit sun_path. */
+/* KEY as contrib/doc/architecture.md tells; fails if a socket in it would not fit sun_path. */
 char *cow_place_container(const char *state, const char *root, const char *id, struct cow_error **err);
 
 /* /proc/self/exe's directory, or the install's libexec: finds a sibling program ("cowrun-agent"). */

@@ -98,14 +98,21 @@ static bool same_delegate(const struct cow_wrapper *w, const char *path)
 	return delegate != NULL && strcmp(delegate, w->delegate) == 0;
 }
 
-/* KEY's id if it is one of this --root. Caller frees. */
+/* The id of KEY `name` if it is one of this --root. Caller frees. */
 static char *id_of(const struct cow_wrapper *w, const char *name)
 {
-	cleanup_free char *any = cow_wrapper_key_path(w, "x");
-	const char *suffix = any != NULL ? strrchr(any, '.') : NULL;
-	const char *dot = strrchr(name, '.');
+	cleanup_key struct cow_key k = COW_KEY_NONE;
+	cleanup_json struct cow_json *state = NULL;
+	cleanup_free char *path = NULL;
+	cleanup_free char *expected = NULL;
+	const char *id;
 
-	return suffix != NULL && dot != NULL && strcmp(dot, suffix) == 0 ? strndup(name, (size_t)(dot - name)) : NULL;
+	if (asprintf(&path, "%s/%s", w->state, name) < 0)
+		abort();
+	state = cow_key_open(&k, path, NULL) > 0 ? cow_key_read(&k, NULL) : NULL;
+	id = cow_json_string(cow_json_get(state, "id"));
+	expected = id != NULL ? cow_wrapper_key_path(w, id) : NULL;
+	return expected != NULL && strcmp(expected, path) == 0 ? strdup(id) : NULL;
 }
 
 /* crun's `delete --regex`: every container of this --root that is gone afterwards. */

@@ -96,7 +96,7 @@ static void test_container(void)
 	cleanup_free char *plain = cow_place_container("/run/cowrun", NULL, "c1", NULL);
 	cleanup_free char *empty = cow_place_container("/run/cowrun", "", "c1", NULL);
 	cleanup_free char *other = cow_place_container("/run/cowrun", "a", "c1", NULL);
-	char id[80];
+	char id[80], state[80];
 
 	is_str(plain, "/run/cowrun/c1.811c9dc5", "KEY without --root: FNV-1a of nothing");
 	is_str(empty, plain, "the same as an empty one");
@@ -107,9 +107,14 @@ static void test_container(void)
 	free(empty);
 	empty = cow_place_container("/run/cowrun", NULL, id, &err);
 	ok(empty != NULL, "an id of 64 characters fits");
-	id[64] = 'x';
-	id[79] = '\0';
-	ok(cow_place_container("/run/user/1000/cowrun", NULL, id, &err) == NULL &&
+	free(plain);
+	plain = cow_place_container("/run/user/4294967295/cowrun", NULL, id, &err);
+	is_str(plain, "/run/user/4294967295/cowrun/xxxxxxxxxxxxxxxxxxxx-b96a5acbb56db825.811c9dc5",
+	       "shortened where it would not");
+	memset(state, 'x', sizeof(state));
+	state[0] = '/';
+	state[79] = '\0';
+	ok(cow_place_container(state, NULL, id, &err) == NULL &&
 		   strstr(err->message, "COWRUN_STATE") != NULL,
 	   "one whose sockets would not fit is refused, with what to do");
 }
