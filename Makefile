@@ -117,7 +117,7 @@ $(BUILD)/differential/play: $(wildcard tests/differential/play/*) Makefile $(BUI
 
 JOBS ?= $(shell nproc)
 SUBMAKE = $(MAKE) --no-print-directory
-ENGINES ?= podman-runc bundle-runc bundle-crun bundle-crun-init
+ENGINES ?= podman-runc podman-rootless bundle-runc bundle-crun bundle-crun-init
 # Of the delegates' names, the bundles.
 DIFFERENTIAL_ENGINES = $(if $(filter file,$(origin ENGINES)),bundle-runc bundle-crun,\
 	$(patsubst crun,bundle-crun,$(patsubst runc,bundle-runc,$(ENGINES))))

@@ -159,9 +159,12 @@ EOF
   what_is_seen
   for ((n = 1; n < 1000; n += 1 + n / 10)); do
     status=0
-    "$COWRUN" branch commit "$ID" >"$T/said" 2>&1 &
+    : >"$T/pid"
+    # shellcheck disable=SC2016
+    as_user sh -c 'echo $$ >&4 && exec "$@" 4>&-' - "$COWRUN" branch commit "$ID" >"$T/said" 2>&1 4>"$T/pid" &
+    until [[ -s $T/pid ]]; do :; done
     sleep "$(printf 0.%03d "$n")"
-    kill -KILL $! 2>/dev/null || true
+    kill -KILL "$(<"$T/pid")" 2>/dev/null || true
     # Not timeout(1), which kills itself as well: the next one must not find a dying one's lock.
     wait $! || status=$?
     ((status == 137)) || break

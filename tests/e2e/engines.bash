@@ -3,8 +3,9 @@
 # of functions, and the variables of helpers.bash say what the container is to be like.
 
 [[ ${COWRUN_TEST_ENGINE:?} == podman-* ]] && ENGINE=podman || ENGINE=bundle
+[[ $COWRUN_TEST_ENGINE == *-rootless ]] && ROOTLESS=1 || ROOTLESS=
 case $COWRUN_TEST_ENGINE in
-*-runc) DELEGATE=runc ;;
+*-runc | podman-rootless) DELEGATE=runc ;;
 *-crun | *-crun-*) DELEGATE=crun ;;
 esac
 DELEGATE=$(command -v "$DELEGATE")
@@ -20,6 +21,15 @@ COWRUN=$COWRUN_TEST_BIN/cowrun
 # What is tested: podman and the bundles both get this program, which podman starts without any environment.
 RUNTIME=$COWRUN_TEST_DIR/cowrun
 
+# as_user COMMAND...: as who has the branches.
+if [[ $ROOTLESS ]]; then
+  # shellcheck source=tests/e2e/rootless.bash
+  source "${BASH_SOURCE[0]%/*}/rootless.bash"
+else
+  as_user() { "$@"; }
+  rootless_path() { echo "$1"; }
+fi
+
 CONTAINER_CAPS='["CAP_CHOWN","CAP_DAC_OVERRIDE","CAP_FOWNER","CAP_FSETID","CAP_KILL","CAP_MKNOD","CAP_NET_BIND_SERVICE","CAP_SETFCAP","CAP_SETGID","CAP_SETPCAP","CAP_SETUID","CAP_SYS_CHROOT"]'
 # All that we hold ourselves: a sandboxed machine may lack some.
 ALL_CAPS=$(setpriv -d | sed -n 's/^Capability bounding set: //p' | jq -Rc 'split(",") | map("CAP_" + ascii_upcase)')
@@ -30,7 +40,8 @@ engine_setup() {
   else
     {
       echo '#!/bin/sh'
-      declare -p COWRUN_STATE COWRUN_STORE COWRUN_RUNTIME COWRUN_CONFIG | sed 's/^declare -x/export/'
+      echo "export COWRUN_RUNTIME=$COWRUN_RUNTIME"
+      [[ $ROOTLESS ]] || declare -p COWRUN_STATE COWRUN_STORE COWRUN_CONFIG | sed 's/^declare -x/export/'
       [[ ! ${COWRUN_LISTENER-} ]] || echo "export COWRUN_LISTENER=$COWRUN_LISTENER"
       echo "exec '$COWRUN' \"\$@\""
     } >"$RUNTIME"
@@ -126,6 +137,8 @@ bundle_remove() {
 
 # --- podman ----------------------------------------------------------------------------------------------------------
 
+[[ $ROOTLESS ]] && PODMAN_ROOTFS=$COWRUN_TEST_DIR/root || PODMAN_ROOTFS=/:O
+
 podman_setup() {
   export CONTAINERS_CONF=$COWRUN_TEST_DIR/containers.conf
   # nofile, nproc: a machine in a sandbox may not raise its limits, and podman would.
@@ -144,7 +157,7 @@ EOF
 }
 
 podman_command() {
-  (exec 3<"${INHERITED_DIR:-/dev/null}" && exec podman --root "$COWRUN_TEST_DIR/p" --runroot "$COWRUN_TEST_DIR/pr" \
+  (exec 3<"${INHERITED_DIR:-/dev/null}" && as_user podman --root "$COWRUN_TEST_DIR/p" --runroot "$COWRUN_TEST_DIR/pr" \
     --tmpdir "$COWRUN_TEST_DIR/pt" --storage-driver vfs "$@")
 }
 
@@ -156,10 +169,10 @@ podman_container() {
     shift
   done
   for value in "${ANNOTATIONS[@]}"; do option+=(--annotation "$value"); done
-  for value in "${VOLUMES[@]}"; do option+=(--volume "$value"); done
+  for value in "${VOLUMES[@]}"; do option+=(--volume "$(rootless_path "$value")"); done
   [[ ! $ALL_CAPABILITIES ]] || option+=(--cap-add all --security-opt seccomp=unconfined)
   podman_command "${verb[@]}" --name "$2" --hostname e2e --workdir "$START_DIR" --user "$USER_IDS" "${option[@]}" \
-    ${PRESERVE_FDS:+--preserve-fds "$PRESERVE_FDS"} --rootfs /:O "${@:3}" </dev/null 2>&1
+    ${PRESERVE_FDS:+--preserve-fds "$PRESERVE_FDS"} --rootfs "$PODMAN_ROOTFS" "${@:3}" </dev/null 2>&1
 }
 
 podman_run() {

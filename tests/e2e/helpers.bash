@@ -155,7 +155,7 @@ not() { ! "$@"; }
 
 # --- branches --------------------------------------------------------------------------------------------------------
 
-branch() { "$COWRUN" branch "$@"; }
+branch() { as_user "$COWRUN" branch "$@"; }
 
 # branch_is ID LINE...: what `cowrun branch diff --name-status` prints ("A path": the tab may be written as a blank).
 branch_is() {
@@ -190,7 +190,8 @@ no_state() {
 
 no_mounts() {
   local left
-  left=$(awk -v a="$COWRUN_STORE" -v b="$T/" 'index($5, a) == 1 || index($5, b) == 1 {print $5}' /proc/self/mountinfo)
+  left=$({ cat /proc/self/mountinfo && [[ ! $ROOTLESS ]] || rootless_mounts; } |
+    awk -v a="$COWRUN_STORE" -v b="$T/" 'index($5, a) == 1 || index($5, b) == 1 {print $5}')
   [[ ! $left ]] || {
     echo "mounts left behind: $left"
     return 1

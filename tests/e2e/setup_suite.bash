@@ -2,7 +2,7 @@
 # Runs once before and after all the bats files: makes and takes away what every test shares. tests/run sets the variables:
 #   COWRUN_TEST_DIR      an empty directory with a short path (sun_path!), removed by tests/run afterwards
 #   COWRUN_TEST_BIN      where the programs are (build/bin); COWRUN_TEST_PROGRAMS: those of tests/e2e/programs
-#   COWRUN_TEST_ENGINE   podman-runc, bundle-runc, bundle-crun, bundle-crun-init
+#   COWRUN_TEST_ENGINE   podman-runc, podman-rootless, bundle-runc, bundle-crun, bundle-crun-init
 #   COWRUN_TEST_PLAIN    not empty: the delegate alone, on a copy of the lower (do the scenarios ask for what Linux does?)
 
 setup_suite() {
@@ -10,6 +10,7 @@ setup_suite() {
   here=$(dirname "${BASH_SOURCE[0]}")
   # shellcheck source=tests/e2e/engines.bash
   source "$here/engines.bash"
+  [[ ! $ROOTLESS ]] || rootless_prepare
   mkdir -p "$COWRUN_TEST_DIR"/{t,share/bin,share/scripts,share/sync}
   cp "$COWRUN_TEST_PROGRAMS"/* "$COWRUN_TEST_DIR/share/bin/"
   cp "$here"/share/* "$COWRUN_TEST_DIR/share/"
