@@ -10,6 +10,7 @@
 #include "../lib/log.h"
 #include "../lib/place.h"
 #include "command.h"
+#include "ids.h"
 
 static const struct subcommand {
 	const char *name;
@@ -104,6 +105,7 @@ static bool wants_help(int argc, char **argv)
 static int run(const struct subcommand *command, int argc, char **argv)
 {
 	cleanup_error struct cow_error *err = NULL;
+	const char *lacking;
 	int status;
 
 	if (wants_help(argc, argv)) {
@@ -115,11 +117,15 @@ static int run(const struct subcommand *command, int argc, char **argv)
 		cow_log_error("branch %s is not supported yet", command->name);
 		return COW_EXIT_USAGE;
 	}
+	lacking = cow_command_take_ids();
 	status = command->run(argc, argv, &err);
 	if (status >= 0)
 		return status;
 	fflush(stdout);
-	cow_log_error("%s", err->message);
+	if (lacking != NULL && (err->errnum == EACCES || err->errnum == EPERM))
+		cow_log_error("%s (%s)", err->message, lacking);
+	else
+		cow_log_error("%s", err->message);
 	if (err->status == COW_EXIT_USAGE)
 		fprintf(stderr, "usage: cowrun branch %s %s\n", command->name, command->usage);
 	return err->status;

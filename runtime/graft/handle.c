@@ -54,13 +54,27 @@ static bool usable(int mount, int fd)
 	       a.st_dev == b.st_dev && cow_mount_id(again) == cow_mount_id(fd);
 }
 
-/* Not every file system has them, and opening by them asks for CAP_DAC_READ_SEARCH in the first user namespace. */
+/* A file in the stage, as placeholders and copies are made. */
+static bool usable_for_files(const struct cow_tree *t)
+{
+	static const char name[] = "probe";
+	cleanup_close int fd = openat(t->stage, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	bool can = fd >= 0 && usable(t->upper_by_handle, fd);
+
+	unlinkat(t->stage, name, 0);
+	return can;
+}
+
+/*
+ * Not every file system has them, and opening by them asks for CAP_DAC_READ_SEARCH in the first user namespace. (In
+ * others it is possible since Linux 6.11, for directories below a mount of one's own: that is too little.)
+ */
 void cow_handles_probe(struct cow_tree *t)
 {
 	t->upper_by_handle = openat(t->upper, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	t->shadow_by_handle = openat(t->shadow, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	t->handles = t->upper_by_handle >= 0 && t->shadow_by_handle >= 0 && usable(t->upper_by_handle, t->upper) &&
-		     usable(t->shadow_by_handle, t->shadow);
+		     usable(t->shadow_by_handle, t->shadow) && usable_for_files(t);
 	if (!t->handles)
 		cow_log_info("%s: no file handles; descriptors are kept instead", t->workdir);
 }

@@ -4,7 +4,8 @@
  * it that was copied): it is never mounted *in* that one, but on the shadow's own directory beneath it, for no mount
  * may hang on a lower dentry; a path shown by the kernel is the same, and Landlock goes the same way up. So mount
  * points are made through the host's mount of the shadow, where nothing covers anything, and reached by file handle.
- * Without handles such a graft gets a name of its own at the shadow's root.
+ * Without handles a descriptor is kept of what a directory there covers. If neither leads there the graft gets a name of
+ * its own at the shadow's root.
  *
  * The container can get at the shadow (".." of a descriptor in a graft there). What is found in it is not trusted.
  */
@@ -22,6 +23,8 @@
 #include "../lib/fd.h"
 #include "../lib/log.h"
 
+static const char retired[] = ".retired-"; /* names of ours at the shadow's root */
+
 static bool taken(const struct cow_tree *t, const char *where)
 {
 	for (const struct cow_graft *g = t->shadowed.first; g != NULL; g = g->next_retired)
@@ -30,14 +33,37 @@ static bool taken(const struct cow_tree *t, const char *where)
 	return false;
 }
 
+/* Where a walk to *path has to start to meet no graft: beneath the innermost one on the way. The rest goes to *path. */
+static int covered(const struct cow_tree *t, const char **path)
+{
+	const char *whole = *path;
+	int start = t->shadow;
+
+	if (strncmp(whole, retired, sizeof(retired) - 1) == 0)
+		return start; /* nothing is above those; and the bin's user does not hold `structure` */
+	for (const struct cow_graft *g = t->shadowed.first; g != NULL; g = g->next_retired) {
+		size_t len = strlen(g->where);
+
+		if (g->point < 0 || strncmp(whole, g->where, len) != 0 || (whole[len] != '/' && whole[len] != '\0') ||
+		    whole + len < *path)
+			continue;
+		start = g->point;
+		*path = whole + len + (whole[len] == '/');
+	}
+	return start;
+}
+
 /* The same directory or file through the container's mount of the shadow, beneath what covers it. */
 static int through_container(const struct cow_tree *t, int on_host, const char *path)
 {
 	cleanup_free struct file_handle *h = t->handles ? cow_handle_of(on_host) : NULL;
 
+	int start;
+
 	if (h != NULL)
 		return cow_handle_open(t->shadow_by_handle, h);
-	return cow_open_beneath(t->shadow, path, O_PATH, RESOLVE_NO_XDEV);
+	start = covered(t, &path);
+	return cow_open_beneath(start, path, O_PATH, RESOLVE_NO_XDEV);
 }
 
 /* A mount point at `path` on the host's side; what an earlier run left there serves again. O_PATH descriptor or -1. */
@@ -93,7 +119,7 @@ static int point_for(const struct cow_tree *t, const struct cow_graft *g, char *
 	if (point >= 0)
 		return point;
 	free(cow_steal_ptr(where));
-	if (asprintf(where, ".retired-%llu", (unsigned long long)g->mount) < 0)
+	if (asprintf(where, "%s%llu", retired, (unsigned long long)g->mount) < 0)
 		abort();
 	return point_at(t, *where, g->directory);
 }
@@ -141,6 +167,8 @@ bool cow_shadow_move(struct cow_tree *t, struct cow_graft *g)
 		unlinkat(t->stage, g->where, g->directory ? AT_REMOVEDIR : 0);
 	free(g->where);
 	g->where = cow_steal_ptr(&where);
+	if (!t->handles && g->directory)
+		g->point = cow_steal_fd(&point);
 	cow_table_set(t, g, COW_GRAFT_SHADOWED);
 	cow_queue_add(&t->shadowed, g);
 	return true;
@@ -186,6 +214,7 @@ bool cow_shadow_free(struct cow_tree *t, struct cow_graft *g)
 	cow_tree_leave(t);
 	if (said != 0 && said != EINVAL && said != ENOENT)
 		return false;
+	cow_close_fd(&g->point);
 	remove_point(t, g->where, g->directory);
 	return true;
 }

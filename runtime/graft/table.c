@@ -4,6 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "../lib/fd.h"
+
 static size_t mount_bucket(uint64_t mount)
 {
 	return (size_t)(mount % COW_TREE_BUCKETS);
@@ -28,6 +30,7 @@ struct cow_graft *cow_table_add(struct cow_tree *t, uint64_t mount, const struct
 	g->directory = S_ISDIR(lower->st_mode);
 	g->state = COW_GRAFT_ATTACHED;
 	g->placeholder = placeholder;
+	g->point = -1;
 	pthread_mutex_lock(&t->table_lock);
 	slot = &t->by_mount[mount_bucket(mount)];
 	g->next_by_mount = *slot;
@@ -143,6 +146,7 @@ static void graft_free(struct cow_graft *g)
 {
 	free(g->path);
 	free(g->placeholder);
+	cow_close_fd(&g->point);
 	free(g->where);
 	free(g->place);
 	free(g);

@@ -54,6 +54,7 @@ struct cow_graft {
 	struct file_handle *placeholder; /* finds it wherever it was renamed to; NULL: no handles here */
 	char *where;                     /* PENDING, RESTING: name in the stage; SHADOWED: path below the shadow */
 	char *place;                     /* path below the workdir when it was retired */
+	int point;                       /* SHADOWED directory, no handles: what it covers there; or -1 */
 	int64_t since;                   /* RESTING: monotonic milliseconds */
 	struct cow_graft *next_by_mount, *next_by_lower, *next_retired;
 };

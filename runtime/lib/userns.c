@@ -22,11 +22,18 @@ static bool is_set(const char *name)
 	return value != NULL && *value != '\0';
 }
 
+static bool entered;
+
+void cow_userns_entered(void)
+{
+	entered = true;
+}
+
 bool cow_userns_rootless(void)
 {
 	const char *user = getenv("USER");
 
-	if (geteuid() != 0)
+	if (geteuid() != 0 || entered)
 		return true;
 	if (cow_userns_initial())
 		return false;

@@ -13,3 +13,5 @@ bool cow_userns_initial(void);
  * with few variables: for some of its commands podman gives XDG_RUNTIME_DIR and no other.
  */
 bool cow_userns_rootless(void);
+/* This process is now user 0 in a namespace that it has made as an ordinary user: his places stay his. */
+void cow_userns_entered(void);

@@ -35,9 +35,9 @@ EOF
 echo x >README
 EOF
   [[ $(branch ls) == *"$ID"* ]]
-  [[ $(branch show "$ID") == *"$LOWER"* ]]
+  [[ $(branch show "$ID") == *"$(rootless_path "$LOWER")"* ]]
   branch ls --json | jq -e --arg id "$ID" 'any(.. | strings; . == $id)' >/dev/null
-  branch show --json "$ID" | jq -e --arg lower "$LOWER" 'any(.. | strings; . == $lower)' >/dev/null
+  branch show --json "$ID" | jq -e --arg lower "$(rootless_path "$LOWER")" 'any(.. | strings; . == $lower)' >/dev/null
 }
 
 # What podman is started with does not reach the runtime: only counts there, which an agent always has; no times.
@@ -111,9 +111,11 @@ committed_is_seen() {
 }
 
 what_is_seen() {
+  local pid
   container_defaults "$ID"
   start "$ID-look" /bin/sleep 60
-  content_of "/proc/$(pid_of "$ID-look")/root/work" >"$T/want"
+  pid=$(pid_of "$ID-look")
+  with_ids_of "$pid" content_of "/proc/$pid/root/work" >"$T/want"
   remove "$ID-look"
 }
 

@@ -21,13 +21,14 @@ COWRUN=$COWRUN_TEST_BIN/cowrun
 # What is tested: podman and the bundles both get this program, which podman starts without any environment.
 RUNTIME=$COWRUN_TEST_DIR/cowrun
 
-# as_user COMMAND...: as who has the branches.
+# as_user COMMAND...: as who has the branches. with_ids_of PID FUNCTION...: seeing owners as that process does.
 if [[ $ROOTLESS ]]; then
   # shellcheck source=tests/e2e/rootless.bash
   source "${BASH_SOURCE[0]%/*}/rootless.bash"
 else
   as_user() { "$@"; }
   rootless_path() { echo "$1"; }
+  with_ids_of() { "${@:2}"; }
 fi
 
 CONTAINER_CAPS='["CAP_CHOWN","CAP_DAC_OVERRIDE","CAP_FOWNER","CAP_FSETID","CAP_KILL","CAP_MKNOD","CAP_NET_BIND_SERVICE","CAP_SETFCAP","CAP_SETGID","CAP_SETPCAP","CAP_SETUID","CAP_SYS_CHROOT"]'

@@ -35,6 +35,10 @@ rootless_path() {
   esac
 }
 
+with_ids_of() {
+  nsenter --user --target "$1" --setuid 0 --setgid 0 bash -c "$(declare -f "$2"); \"\$@\"" - "${@:2}"
+}
+
 # First of all: makes the user, and the views that the others fill.
 rootless_prepare() {
   local name first count uid idmapped=$COWRUN_TEST_PROGRAMS/idmapped

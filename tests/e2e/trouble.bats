@@ -48,7 +48,7 @@ said_in_one_line() {
 @test "a workdir that is a file" {
   echo file >"$T/file"
   VOLUMES=("$T/file:/work")
-  refused "$T/file"
+  refused "$(rootless_path "$T/file")"
 }
 
 # bats test_tags=bundle
