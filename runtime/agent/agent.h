@@ -93,27 +93,44 @@ int cow_target_fd_flags(const struct cow_target *t, int fd, int *flags, long lon
 int cow_target_replace_fd(const struct cow_target *t, int srcfd, int at, bool cloexec);
 int cow_target_send_fd(const struct cow_target *t, int srcfd, bool cloexec);
 
-/* creds.c */
+/* creds.c. Ids are numbers of the agent's user namespace, whatever namespace the target is in. */
+struct cow_id_map {
+	struct cow_id_range {
+		unsigned inside, outside, count;
+	} * ranges;
+	size_t count;
+};
 struct cow_creds {
 	uid_t fsuid;
 	gid_t fsgid;
-	uint64_t caps;
+	uint64_t caps, permitted; /* in the target's user namespace */
 	size_t ngroups;
 	gid_t *groups;
 	uid_t uid;
 	gid_t gid;
-	bool foreign; /* in another user namespace than the agent */
+	int userns; /* the target's user namespace, if it is another than the agent's; or -1 */
+	struct cow_id_map uids, gids;
 };
+#define COW_CREDS_NONE ((struct cow_creds){.userns = -1})
 int cow_creds_read(const struct cow_target *t, struct cow_creds *c); /* 0 or errno */
 void cow_creds_free(struct cow_creds *c);
-/* From here to cow_creds_drop the calling thread acts as the target does on files. */
-int cow_creds_assume(const struct cow_creds *c);
-void cow_creds_drop(void);
+/* As access(2) asks: with the real ids, and with no capabilities but root's. */
+void cow_creds_use_real(struct cow_creds *c);
+/*
+ * Does `what` as the target would be judged by the kernel: its ids, groups, capabilities and user namespace. Its
+ * result, which is to be 0 or an errno; or an errno. `what` is to be short and to do nothing but system calls on
+ * descriptors and memory: in another user namespace a child that shares both does it.
+ */
+int cow_creds_run(const struct cow_creds *c, int (*what)(void *data), void *data);
 /* May they? `mask` of access(2) on what fd (O_PATH will do) is on, on a mount that is writable. 0 or an errno. */
 int cow_creds_permit(const struct cow_creds *c, int fd, int mask);
-/* May they remove or replace an entry that belongs to `owner` from `dir`? As may_delete() in the kernel. 0 or an errno.
+/*
+ * The same for a lower object: what would hold if its mount were writable. On a file system that is read-only as a
+ * whole the kernel looks no further, and 0 says nothing.
  */
-int cow_creds_permit_delete(const struct cow_creds *c, int dir, uid_t owner);
+int cow_creds_permit_lower(const struct cow_creds *c, int fd, int mask);
+/* May they remove or replace `entry` of `dir`? As may_delete() in the kernel. 0 or an errno. */
+int cow_creds_permit_delete(const struct cow_creds *c, int dir, const struct stat *entry);
 #define cleanup_creds __attribute__((cleanup(cow_creds_free)))
 
 /* resolve.c */

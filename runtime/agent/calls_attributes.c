@@ -51,7 +51,7 @@ static int modify_by(struct cow_target *t, enum cow_call call, int fd, int now)
 int cow_do_modify(struct cow_target *t, enum cow_call call, int dirfd, const char *path, bool follow)
 {
 	cleanup_location struct cow_location l = COW_LOCATION_NONE;
-	cleanup_creds struct cow_creds creds = {0};
+	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
 	cleanup_close int now = -1;
 	cow_copy_check check = call == COW_CALL_TRUNCATE ? may_write : NULL;
 	int verdict;
@@ -96,15 +96,6 @@ int cow_do_modify_fd(struct cow_target *t, enum cow_call call, int fd, bool empt
 	if (verdict != 0)
 		return verdict;
 	return fd >= 0 ? modify_by(t, call, fd, now) : COW_VERDICT_CONTINUE;
-}
-
-/* access(2) asks with the real ids, and with no capabilities but root's. */
-static void use_real_ids(struct cow_creds *c)
-{
-	c->fsuid = c->uid;
-	c->fsgid = c->gid;
-	if (c->uid != 0)
-		c->caps = 0;
 }
 
 /* The mode's verdict, as acl_permission_check() and capable_wrt_inode_uidgid() in the kernel: 0 or EACCES. */
@@ -155,7 +146,7 @@ int cow_do_access(struct cow_target *t, int dirfd, const char *path, int mode, i
 {
 	cleanup_location struct cow_location l = COW_LOCATION_NONE;
 	cleanup_location struct cow_location way = COW_LOCATION_NONE;
-	cleanup_creds struct cow_creds creds = {0};
+	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
 	bool follow = (flags & AT_SYMLINK_NOFOLLOW) == 0;
 	int error;
 
@@ -164,15 +155,17 @@ int cow_do_access(struct cow_target *t, int dirfd, const char *path, int mode, i
 		return COW_VERDICT_CONTINUE;
 	if (!S_ISDIR(l.st.st_mode) && !S_ISREG(l.st.st_mode))
 		return COW_VERDICT_CONTINUE; /* FIFOs and devices are writable on a read-only mount */
-	if (has_acl(l.object)) {
+	error = cow_creds_read(t, &creds);
+	if (error == 0 && (flags & AT_EACCESS) == 0)
+		cow_creds_use_real(&creds);
+	if (error == 0)
+		error = cow_resolve_as(t, &creds, dirfd, path, follow, &way);
+	if (error == 0)
+		error = cow_creds_permit_lower(&creds, l.object, mode);
+	if (error == 0 && has_acl(l.object)) {
 		error = cow_prepare_object(t, &l, false, NULL, NULL, NULL);
 		return error == 0 ? COW_VERDICT_CONTINUE : error;
 	}
-	error = cow_creds_read(t, &creds);
-	if (error == 0 && (flags & AT_EACCESS) == 0)
-		use_real_ids(&creds);
-	if (error == 0)
-		error = cow_resolve_as(t, &creds, dirfd, path, follow, &way);
 	if (error == 0)
 		error = judge(&creds, &l.st, mode);
 	if (error == 0)

@@ -22,9 +22,9 @@
 /* Who may not gets the kernel's EPERM. In another user namespace than ours it is the kernel's to say, too. */
 static bool may_mount(const struct cow_target *t)
 {
-	cleanup_creds struct cow_creds creds = {0};
+	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
 
-	return cow_creds_read(t, &creds) != 0 || creds.foreign || (creds.caps & (1ULL << CAP_SYS_ADMIN)) != 0;
+	return cow_creds_read(t, &creds) != 0 || creds.userns >= 0 || (creds.caps & (1ULL << CAP_SYS_ADMIN)) != 0;
 }
 
 static bool is_mount_root(int fd)

@@ -42,7 +42,7 @@ int cow_do_bind(struct cow_target *t, uint64_t address, uint64_t length)
 /* On a graft the kernel looks at the mount before the name, so the errors that the name would give are given here. */
 static int unlink_missing(const struct cow_target *t, const struct cow_location *l, int dirfd, const char *path)
 {
-	cleanup_creds struct cow_creds creds = {0};
+	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
 	cleanup_location struct cow_location as = COW_LOCATION_NONE;
 	int error;
 
@@ -66,11 +66,11 @@ static int wrong_kind(const struct cow_location *l, bool directory)
 
 static int drop(struct cow_target *t, const struct cow_location *l, int parent, bool directory)
 {
-	cleanup_creds struct cow_creds creds = {0};
+	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
 	int error = cow_creds_read(t, &creds);
 
 	if (error == 0)
-		error = cow_creds_permit_delete(&creds, parent, l->st.st_uid);
+		error = cow_creds_permit_delete(&creds, parent, &l->st);
 	if (error == 0)
 		error = wrong_kind(l, directory);
 	if (error == 0) {

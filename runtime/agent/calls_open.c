@@ -58,28 +58,38 @@ static bool has_fds_to_spare(const struct cow_target *t)
 	return (rlim_t)st.st_size + SPARE_FDS < limit.rlim_cur;
 }
 
+struct reopening {
+	char path[40];
+	int flags, fd;
+};
+
+static int reopen(void *data)
+{
+	struct reopening *r = data;
+
+	r->fd = open(r->path, r->flags);
+	return r->fd >= 0 ? 0 : errno;
+}
+
 /* Through /proc/self/fd/N the kernel would find the old file again: the new one is opened in the target's stead. */
 static int open_instead(struct cow_target *t, const struct cow_creds *creds, int object, uint64_t flags)
 {
+	struct reopening r = {.fd = -1};
 	cleanup_close int fd = -1;
-	char path[40];
 	int error;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", object);
-	error = cow_creds_assume(creds);
+	snprintf(r.path, sizeof(r.path), "/proc/self/fd/%d", object);
+	r.flags = (int)(flags & ~(uint64_t)(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_CLOEXEC | O_NOCTTY;
+	error = cow_creds_run(creds, reopen, &r);
+	fd = r.fd;
 	if (error != 0)
-		return -error;
-	fd = open(path, (int)(flags & ~(uint64_t)(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_CLOEXEC | O_NOCTTY);
-	error = errno;
-	cow_creds_drop();
-	if (fd < 0)
 		return -error;
 	return cow_target_send_fd(t, fd, (flags & O_CLOEXEC) != 0);
 }
 
 static int open_existing(struct cow_target *t, const struct cow_location *l, const struct cow_opening *o)
 {
-	cleanup_creds struct cow_creds creds = {0};
+	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
 	cleanup_close int now = -1;
 	struct wish wish = {&creds, wish_mask(o->flags)};
 	bool truncate;
@@ -93,6 +103,9 @@ static int open_existing(struct cow_target *t, const struct cow_location *l, con
 		return 0;
 	if (cow_creds_read(t, &creds) != 0)
 		return -EACCES;
+	verdict = cow_creds_permit_lower(&creds, l->object, wish.mask);
+	if (verdict != 0)
+		return cow_verdict_of(verdict);
 	truncate = (o->flags & O_TRUNC) != 0 && o->plain && !l->magic && has_fds_to_spare(t);
 	verdict = cow_prepare_object(t, l, truncate, may_open, &wish, &now);
 	if (verdict != 0 || !l->magic)

@@ -68,7 +68,7 @@ static int judge_names(const struct renaming *r)
  * way. */
 static int refuse(struct renaming *r, int refusal)
 {
-	cleanup_creds struct cow_creds creds = {0};
+	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
 	int error;
 
 	if (!cow_needs_work(r->from.parent_place) && !cow_needs_work(r->to.parent_place) && r->from.parent >= 0 &&
@@ -80,9 +80,47 @@ static int refuse(struct renaming *r, int refusal)
 	return cow_verdict_of(error == 0 ? refusal : error);
 }
 
+static int perform(void *data)
+{
+	struct renaming *r = data;
+
+	return cow_tree_rename(r->from.parent_tree, r->from_parent, r->from.name, r->to_parent, r->to.name, r->flags);
+}
+
+/* A directory that gets another parent is written to (".."): its own permission counts, access list and all. */
+static int may_leave(const struct renaming *r, const struct cow_creds *creds, const struct cow_location *l)
+{
+	struct stat from;
+	struct stat to;
+
+	if (!S_ISDIR(l->st.st_mode))
+		return 0;
+	if (fstat(r->from_parent, &from) != 0 || fstat(r->to_parent, &to) != 0)
+		return errno;
+	if (from.st_ino == to.st_ino && from.st_dev == to.st_dev)
+		return 0;
+	return cow_creds_permit_lower(creds, l->object, W_OK);
+}
+
+/* All that vfs_rename() asks of the process. 0 or an errno. */
+static int permit(const struct renaming *r, const struct cow_creds *creds)
+{
+	bool exchange = (r->flags & RENAME_EXCHANGE) != 0;
+	int error;
+
+	error = cow_creds_permit_delete(creds, r->from_parent, &r->from.st);
+	if (error == 0 && r->to.object >= 0)
+		error = cow_creds_permit_delete(creds, r->to_parent, &r->to.st);
+	else if (error == 0)
+		error = cow_creds_permit(creds, r->to_parent, W_OK | X_OK);
+	if (error == 0)
+		error = may_leave(r, creds, &r->from);
+	return error == 0 && exchange ? may_leave(r, creds, &r->to) : error;
+}
+
 static int rename_instead(struct renaming *r)
 {
-	cleanup_creds struct cow_creds creds = {0};
+	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
 	int error = cow_creds_read(r->t, &creds);
 
 	if (error == 0)
@@ -91,16 +129,15 @@ static int rename_instead(struct renaming *r)
 		return cow_verdict_of(error);
 	if (same_file(r) && (r->flags & RENAME_NOREPLACE) == 0)
 		return 0;
+	error = permit(r, &creds);
+	if (error != 0)
+		return cow_verdict_of(error);
 	cow_stop_leading(r->t);
 	/* The engine's own descriptors in the grafts must be the only ones. */
 	cow_close_fd(&r->from.object);
 	cow_close_fd(&r->to.object);
-	error = cow_creds_assume(&creds);
-	if (error == 0) {
-		error = cow_tree_rename(r->from.parent_tree, r->from_parent, r->from.name, r->to_parent, r->to.name,
-					r->flags);
-		cow_creds_drop();
-	}
+	/* In a foreign user namespace the engine could not do its own part: what was asked above has to be enough. */
+	error = creds.userns < 0 ? cow_creds_run(&creds, perform, r) : perform(r);
 	return cow_verdict_of(error);
 }
 

@@ -1,18 +1,33 @@
+/*
+ * The credentials of a target, and doing things with them.
+ *
+ * Where the target is in the agent's user namespace, the worker takes its ids, groups and capabilities on for a while.
+ * In another one a capability counts for an inode only if its owner and group are mapped there, ids in arguments mean
+ * others, and only a process that is in it is judged so. A thread cannot go there (setns(2) takes no process with
+ * threads); so such an errand is done by a child that shares the worker's memory and descriptors and lives as long as
+ * the errand.
+ */
 #include "agent.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../lib/fd.h"
 #include "../lib/log.h"
+
+enum { MAP_MAX = 1 << 16, ERRAND_STACK = 256 << 10 };
+
+/* --- reading them ------------------------------------------------------------------------------------------------- */
 
 static const char *field(const char *status, const char *name)
 {
@@ -45,31 +60,94 @@ static int parse_groups(struct cow_creds *c, const char *p)
 	return 0;
 }
 
-static bool foreign_namespace(const struct cow_target *t)
+/* A line of uid_map or gid_map as this process sees it: the second number is an id of its own namespace. */
+static void parse_map(struct cow_id_map *m, const char *text)
 {
-	struct stat mine;
-	struct stat theirs;
+	unsigned inside, outside, count;
+	int used;
 
-	return fstatat(t->agent->proc, "self/ns/user", &mine, 0) != 0 || fstatat(t->dir, "ns/user", &theirs, 0) != 0 ||
-	       mine.st_ino != theirs.st_ino;
+	for (; sscanf(text, "%u %u %u%n", &inside, &outside, &count, &used) == 3; text += used) {
+		struct cow_id_range *grown = reallocarray(m->ranges, m->count + 1, sizeof(*grown));
+
+		if (grown == NULL)
+			abort();
+		m->ranges = grown;
+		grown[m->count++] = (struct cow_id_range){.inside = inside, .outside = outside, .count = count};
+	}
 }
 
-static int read_creds(const struct cow_target *t, struct cow_creds *c)
+static int read_map(const struct cow_target *t, const char *name, struct cow_id_map *m)
 {
-	cleanup_close int fd = openat(t->dir, "status", O_RDONLY | O_CLOEXEC);
-	cleanup_free char *status = fd < 0 ? NULL : cow_read_to_end(fd, 1 << 20, NULL);
-	const char *uid, *gid, *groups, *caps;
-	unsigned ids[4];
-	unsigned long long effective;
+	cleanup_close int fd = openat(t->dir, name, O_RDONLY | O_CLOEXEC);
+	cleanup_free char *text = fd < 0 ? NULL : cow_read_to_end(fd, MAP_MAX, NULL);
 
-	memset(c, 0, sizeof(*c));
-	if (status == NULL)
-		return errno != 0 ? errno : EIO;
-	uid = field(status, "\nUid:");
-	gid = field(status, "\nGid:");
-	groups = field(status, "\nGroups:");
-	caps = field(status, "\nCapEff:");
-	if (uid == NULL || gid == NULL || groups == NULL || caps == NULL)
+	if (text == NULL)
+		return errno;
+	parse_map(m, text);
+	return 0;
+}
+
+/* Its user namespace, if it is another than the agent's: the descriptor, and what is mapped. 0 or an errno. */
+static int read_namespace(const struct cow_target *t, struct cow_creds *c)
+{
+	cleanup_close int ns = openat(t->dir, "ns/user", O_RDONLY | O_CLOEXEC);
+	struct stat mine;
+	struct stat theirs;
+	int error;
+
+	if (ns < 0 || fstat(ns, &theirs) != 0 || fstatat(t->agent->proc, "self/ns/user", &mine, 0) != 0)
+		return errno;
+	if (mine.st_ino == theirs.st_ino && mine.st_dev == theirs.st_dev)
+		return 0;
+	error = read_map(t, "uid_map", &c->uids);
+	if (error == 0)
+		error = read_map(t, "gid_map", &c->gids);
+	if (error == 0)
+		c->userns = cow_steal_fd(&ns);
+	return error;
+}
+
+static const struct cow_id_range *range_of(const struct cow_id_map *m, unsigned id)
+{
+	for (size_t i = 0; i < m->count; i++)
+		if (id >= m->ranges[i].outside && id - m->ranges[i].outside < m->ranges[i].count)
+			return &m->ranges[i];
+	return NULL;
+}
+
+/* capable_wrt_inode_uidgid() in the kernel. */
+static bool is_capable(const struct cow_creds *c, int capability, const struct stat *st)
+{
+	if ((c->caps & (1ULL << capability)) == 0)
+		return false;
+	return c->userns < 0 || (range_of(&c->uids, st->st_uid) != NULL && range_of(&c->gids, st->st_gid) != NULL);
+}
+
+static bool is_root(const struct cow_creds *c)
+{
+	const struct cow_id_range *range = c->userns < 0 ? NULL : range_of(&c->uids, c->uid);
+
+	return c->userns < 0 ? c->uid == 0 : range != NULL && range->inside == 0 && c->uid == range->outside;
+}
+
+void cow_creds_use_real(struct cow_creds *c)
+{
+	c->fsuid = c->uid;
+	c->fsgid = c->gid;
+	c->caps = is_root(c) ? c->permitted : 0;
+}
+
+static int parse_status(struct cow_creds *c, const char *status)
+{
+	const char *uid = field(status, "\nUid:");
+	const char *gid = field(status, "\nGid:");
+	const char *groups = field(status, "\nGroups:");
+	const char *effective = field(status, "\nCapEff:");
+	const char *permitted = field(status, "\nCapPrm:");
+	unsigned long long caps[2];
+	unsigned ids[4];
+
+	if (uid == NULL || gid == NULL || groups == NULL || effective == NULL || permitted == NULL)
 		return EIO;
 	if (sscanf(uid, "%u %u %u %u", &ids[0], &ids[1], &ids[2], &ids[3]) != 4)
 		return EIO;
@@ -79,13 +157,27 @@ static int read_creds(const struct cow_target *t, struct cow_creds *c)
 		return EIO;
 	c->gid = ids[0];
 	c->fsgid = ids[3];
-	if (sscanf(caps, "%llx", &effective) != 1)
+	if (sscanf(effective, "%llx", &caps[0]) != 1 || sscanf(permitted, "%llx", &caps[1]) != 1)
 		return EIO;
-	c->foreign = foreign_namespace(t);
-	/* Capabilities in another user namespace reach no further than its ids: without a proof for the inode they
-	 * count for nothing. */
-	c->caps = c->foreign ? 0 : effective;
-	parse_groups(c, groups);
+	c->caps = caps[0];
+	c->permitted = caps[1];
+	return parse_groups(c, groups);
+}
+
+static int read_creds(const struct cow_target *t, struct cow_creds *c)
+{
+	cleanup_close int fd = openat(t->dir, "status", O_RDONLY | O_CLOEXEC);
+	cleanup_free char *status = fd < 0 ? NULL : cow_read_to_end(fd, 1 << 20, NULL);
+	int error;
+
+	*c = COW_CREDS_NONE;
+	if (status == NULL)
+		return errno != 0 ? errno : EIO;
+	error = parse_status(c, status);
+	if (error == 0)
+		error = read_namespace(t, c);
+	if (error != 0)
+		return error;
 	return cow_target_valid(t) ? 0 : ESRCH;
 }
 
@@ -100,9 +192,14 @@ int cow_creds_read(const struct cow_target *t, struct cow_creds *c)
 
 void cow_creds_free(struct cow_creds *c)
 {
+	cow_close_fd(&c->userns);
+	free(c->uids.ranges);
+	free(c->gids.ranges);
 	free(c->groups);
-	c->groups = NULL;
+	*c = COW_CREDS_NONE;
 }
+
+/* --- acting with them --------------------------------------------------------------------------------------------- */
 
 static int set_effective(uint64_t caps)
 {
@@ -117,22 +214,16 @@ static int set_effective(uint64_t caps)
 }
 
 /* The raw calls: glibc's wrappers would change every thread. */
-int cow_creds_assume(const struct cow_creds *c)
+static int set_ids(const struct cow_creds *c)
 {
 	if (syscall(SYS_setgroups, c->ngroups, c->groups) != 0)
 		return errno;
 	setfsgid(c->fsgid);
 	setfsuid(c->fsuid);
-	if (set_effective(c->caps) != 0) {
-		int saved = errno;
-
-		cow_creds_drop();
-		return saved;
-	}
 	return 0;
 }
 
-void cow_creds_drop(void)
+static void drop(void)
 {
 	int saved = errno;
 
@@ -147,19 +238,94 @@ void cow_creds_drop(void)
 	errno = saved;
 }
 
-int cow_creds_permit(const struct cow_creds *c, int fd, int mask)
+static int assume(const struct cow_creds *c)
 {
-	int error = cow_creds_assume(c);
+	int error = set_ids(c);
 
-	if (error != 0)
-		return error;
-	if (syscall(SYS_faccessat2, fd, "", mask, AT_EMPTY_PATH | AT_EACCESS) != 0)
+	if (error == 0 && set_effective(c->caps) != 0) {
 		error = errno;
-	cow_creds_drop();
+		drop();
+	}
 	return error;
 }
 
-int cow_creds_permit_delete(const struct cow_creds *c, int dir, uid_t owner)
+struct errand {
+	const struct cow_creds *creds;
+	int (*what)(void *data);
+	void *data;
+	int result;
+};
+
+/*
+ * In the child. The ids first: as the agent's namespace numbers them, and because the target's may allow no
+ * setgroups(). Coming to the namespace gives every capability there; those that the target has not got are put down.
+ */
+static int run_errand(void *data)
+{
+	struct errand *e = data;
+
+	e->result = set_ids(e->creds);
+	if (e->result == 0 && (setns(e->creds->userns, CLONE_NEWUSER) != 0 || set_effective(e->creds->caps) != 0))
+		e->result = errno;
+	if (e->result == 0)
+		e->result = e->what(e->data);
+	return 0;
+}
+
+static int run_in_namespace(const struct cow_creds *c, int (*what)(void *data), void *data)
+{
+	_Alignas(16) char stack[ERRAND_STACK];
+	struct errand e = {.creds = c, .what = what, .data = data, .result = EIO};
+	/* This thread waits (CLONE_VFORK), so the child may have its errno and its locks. */
+	pid_t pid = clone(run_errand, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_FILES, &e);
+
+	if (pid < 0)
+		return errno;
+	while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
+		;
+	return e.result;
+}
+
+int cow_creds_run(const struct cow_creds *c, int (*what)(void *data), void *data)
+{
+	int error;
+
+	if (c->userns >= 0)
+		return run_in_namespace(c, what, data);
+	error = assume(c);
+	if (error != 0)
+		return error;
+	error = what(data);
+	drop();
+	return error;
+}
+
+/* --- asking ------------------------------------------------------------------------------------------------------- */
+
+struct question {
+	int fd, mask;
+};
+
+static int ask(void *data)
+{
+	const struct question *q = data;
+
+	return syscall(SYS_faccessat2, q->fd, "", q->mask, AT_EMPTY_PATH | AT_EACCESS) == 0 ? 0 : errno;
+}
+
+int cow_creds_permit(const struct cow_creds *c, int fd, int mask)
+{
+	return cow_creds_run(c, ask, &(struct question){fd, mask});
+}
+
+int cow_creds_permit_lower(const struct cow_creds *c, int fd, int mask)
+{
+	int error = cow_creds_permit(c, fd, mask);
+
+	return error == EROFS ? 0 : error;
+}
+
+int cow_creds_permit_delete(const struct cow_creds *c, int dir, const struct stat *entry)
 {
 	int error = cow_creds_permit(c, dir, W_OK | X_OK);
 	struct stat st;
@@ -168,8 +334,8 @@ int cow_creds_permit_delete(const struct cow_creds *c, int dir, uid_t owner)
 		return error;
 	if (fstat(dir, &st) != 0)
 		return errno;
-	if ((st.st_mode & S_ISVTX) != 0 && c->fsuid != owner && c->fsuid != st.st_uid &&
-	    (c->caps & (1ULL << CAP_FOWNER)) == 0)
+	if ((st.st_mode & S_ISVTX) != 0 && c->fsuid != entry->st_uid && c->fsuid != st.st_uid &&
+	    !is_capable(c, CAP_FOWNER, entry))
 		return EPERM;
 	return 0;
 }

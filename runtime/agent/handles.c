@@ -13,17 +13,30 @@
 
 #include "../lib/fd.h"
 
+struct opening {
+	const char *path;
+	int fd;
+};
+
+static int open_for_reading(void *data)
+{
+	struct opening *o = data;
+
+	o->fd = open(o->path, O_RDONLY | O_CLOEXEC);
+	return o->fd >= 0 ? 0 : errno;
+}
+
 /*
  * An O_PATH descriptor gives less than one for reading, so what takes its place must be one that the process itself
  * could have opened.
  */
 static int open_for(const struct cow_target *t, int object, int flags)
 {
-	cleanup_creds struct cow_creds creds = {0};
+	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
 	char path[40];
+	struct opening opening = {.path = path, .fd = -1};
 	struct stat st;
 	int error;
-	int fd;
 
 	/* Opening anything else could wait for ever, or do something. */
 	if (fstat(object, &st) != 0 || !(S_ISDIR(st.st_mode) || S_ISREG(st.st_mode))) {
@@ -35,14 +48,9 @@ static int open_for(const struct cow_target *t, int object, int flags)
 		return open(path, (flags & (O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECTORY)) | O_CLOEXEC);
 	error = cow_creds_read(t, &creds);
 	if (error == 0)
-		error = cow_creds_assume(&creds);
-	if (error != 0) {
-		errno = error;
-		return -1;
-	}
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	cow_creds_drop();
-	return fd;
+		error = cow_creds_run(&creds, open_for_reading, &opening);
+	errno = error;
+	return opening.fd;
 }
 
 /* Puts an equal descriptor on `object` (O_PATH) in the place of the target's `fd`. 0 or -errno. */

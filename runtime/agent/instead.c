@@ -4,9 +4,8 @@
  * by a descriptor on a FIFO or a device (which is not opened twice).
  *
  * All that the call points to is read from the target's memory first, and once; sizes are the kernel's limits. Then the
- * agent takes the target's credentials on and makes the same call on the object, by a magic link of its own, so the
- * verdict is the kernel's. What depends on more than credentials is looked at here: RLIMIT_FSIZE, and ids and
- * capabilities in another user namespace, which would mean something else in ours (EPERM).
+ * same call is made with the target's credentials, in its user namespace, on the object, by a magic link of the agent's
+ * own, so the verdict is the kernel's. What depends on more than credentials is looked at here: RLIMIT_FSIZE.
  */
 #include "agent.h"
 
@@ -37,6 +36,7 @@ struct xattr_args {
 struct change {
 	const struct cow_target *t;
 	enum cow_call call;
+	char path[40]; /* of the object */
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;
@@ -266,22 +266,6 @@ static int read_change(struct change *c)
 	}
 }
 
-/* What the agent's own namespace would take for something else. */
-static bool means_something_else(const struct change *c)
-{
-	switch (c->call) {
-	case COW_CALL_CHOWN:
-	case COW_CALL_LCHOWN:
-	case COW_CALL_FCHOWN:
-	case COW_CALL_FCHOWNAT:
-		return c->uid != (uid_t)-1 || c->gid != (gid_t)-1;
-	case COW_CALL_FILE_SETATTR:
-		return true;
-	default:
-		return strncmp(c->name, "system.", 7) == 0 || strncmp(c->name, "security.", 9) == 0;
-	}
-}
-
 /* RLIMIT_FSIZE is the target's: as inode_newsize_ok() in the kernel. */
 static int check_limit(const struct change *c, int object)
 {
@@ -299,8 +283,10 @@ static int check_limit(const struct change *c, int object)
 	return EFBIG;
 }
 
-static long perform(const struct change *c, const char *path)
+static long perform(const struct change *c)
 {
+	const char *path = c->path;
+
 	switch (c->call) {
 	case COW_CALL_CHMOD:
 	case COW_CALL_FCHMOD:
@@ -338,28 +324,21 @@ static long perform(const struct change *c, const char *path)
 	}
 }
 
+static int perform_errand(void *data)
+{
+	return perform(data) == 0 ? 0 : errno;
+}
+
 int cow_do_instead(const struct cow_target *t, enum cow_call call, int object)
 {
 	__attribute__((cleanup(change_cleanup))) struct change c = {.t = t, .call = call};
-	cleanup_creds struct cow_creds creds = {0};
-	char path[40];
-	long result;
+	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
 	int error = read_change(&c);
 
 	if (error == 0)
 		error = check_limit(&c, object);
-	if (error != 0)
-		return -error;
-	error = cow_creds_read(t, &creds);
-	if (error == 0 && creds.foreign && means_something_else(&c))
-		return -EPERM;
 	if (error == 0)
-		error = cow_creds_assume(&creds);
-	if (error != 0)
-		return cow_verdict_of(error);
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", object);
-	result = perform(&c, path);
-	error = errno;
-	cow_creds_drop();
-	return result == 0 ? 0 : -error;
+		error = cow_creds_read(t, &creds);
+	snprintf(c.path, sizeof(c.path), "/proc/self/fd/%d", object);
+	return -(error == 0 ? cow_creds_run(&creds, perform_errand, &c) : error);
 }

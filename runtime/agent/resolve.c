@@ -285,6 +285,32 @@ static int walk(struct walk *w, bool follow, struct cow_location *l)
 	return result;
 }
 
+struct errand {
+	struct walk *walk;
+	bool follow;
+	struct cow_location *location;
+	int result;
+};
+
+static int walk_errand(void *data)
+{
+	struct errand *e = data;
+
+	e->result = walk(e->walk, e->follow, e->location);
+	return 0;
+}
+
+static int walk_as(struct walk *w, const struct cow_creds *as, bool follow, struct cow_location *l)
+{
+	struct errand e = {.walk = w, .follow = follow, .location = l};
+	int error;
+
+	if (as == NULL)
+		return walk(w, follow, l);
+	error = cow_creds_run(as, walk_errand, &e);
+	return error != 0 ? error : e.result;
+}
+
 int cow_resolve_as(const struct cow_target *t, const struct cow_creds *as, int dirfd, const char *path, bool follow,
 		   struct cow_location *l)
 {
@@ -302,13 +328,8 @@ int cow_resolve_as(const struct cow_target *t, const struct cow_creds *as, int d
 	w.p = w.rest;
 	phase = cow_stats_phase(COW_PHASE_RESOLVE);
 	result = start(&w, dirfd, path);
-	if (result == 0 && as != NULL)
-		result = cow_creds_assume(as);
-	if (result == 0) {
-		result = walk(&w, follow, l);
-		if (as != NULL)
-			cow_creds_drop();
-	}
+	if (result == 0)
+		result = walk_as(&w, as, follow, l);
 	cow_close_fd(&w.root);
 	cow_close_fd(&w.at);
 	if (result > 0)

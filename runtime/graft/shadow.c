@@ -4,8 +4,8 @@
  * it that was copied): it is never mounted *in* that one, but on the shadow's own directory beneath it, for no mount
  * may hang on a lower dentry; a path shown by the kernel is the same, and Landlock goes the same way up. So mount
  * points are made through the host's mount of the shadow, where nothing covers anything, and reached by file handle.
- * Without handles a descriptor is kept of what a directory there covers. If neither leads there the graft gets a name of
- * its own at the shadow's root.
+ * Without handles a descriptor is kept of what a directory there covers. If neither leads there the graft gets a name
+ * of its own at the shadow's root.
  *
  * The container can get at the shadow (".." of a descriptor in a graft there). What is found in it is not trusted.
  */

@@ -5,7 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The number of the first one is fixed since Linux 3.8 (PROC_USER_INIT_INO). Maps tell less: root can give all ids away. */
+/* The number of the first one is fixed since Linux 3.8 (PROC_USER_INIT_INO). Maps tell less: root can give all ids
+ * away. */
 static const ino_t first = 0xEFFFFFFD;
 
 bool cow_userns_initial(void)

@@ -3,7 +3,8 @@
 
 #include <stdbool.h>
 
-/* Is this process in the first user namespace? Only there do trusted.* attributes and the fixed places of root count. */
+/* Is this process in the first user namespace? Only there do trusted.* attributes and the fixed places of root count.
+ */
 bool cow_userns_initial(void);
 
 /*

@@ -67,22 +67,25 @@ bundle_runtime() {
 
 # bundle_make ID COMMAND...: makes $T/ID/config.json.
 bundle_make() {
-  local id=$1 caps=$CONTAINER_CAPS annotations mounts
+  local id=$1 caps=$CONTAINER_CAPS annotations mounts ids
   shift
   [[ ! $ALL_CAPABILITIES ]] || caps=$ALL_CAPS
   annotations=$(printf '%s\n' ${ANNOTATIONS[@]+"${ANNOTATIONS[@]}"} |
     jq -Rn '[inputs | select(. != "") | capture("^(?<key>[^=]*)=(?<value>.*)$"; "m")] | from_entries')
   mounts=$(printf '%s\n' "${VOLUMES[@]}" | jq -Rn '[inputs | split(":") | {type: "bind", source: .[0], destination: .[1],
     options: (["rbind"] + if .[2] == "ro" then ["ro"] else ["rw"] end)}]')
+  ids=$(jq -Rn '[inputs | split(":") | map(tonumber) | {containerID: .[0], hostID: .[1], size: .[2]}]' <<<"${ID_MAP:-0:0:0}")
   mkdir -p "$T/$id"
-  jq --argjson annotations "$annotations" --argjson mounts "$mounts" --argjson caps "$caps" --arg cwd "$START_DIR" \
+  jq --argjson ids "$ids" --argjson annotations "$annotations" --argjson mounts "$mounts" --argjson caps "$caps" --arg cwd "$START_DIR" \
     --arg root "$COWRUN_TEST_DIR/root" --arg cgroup "/cowrun-test/${COWRUN_TEST_DIR##*/}-$id" \
     --arg uid "${USER_IDS%:*}" --arg gid "${USER_IDS#*:}" '
       .root = {path: $root, readonly: false} | .annotations = $annotations | .mounts += $mounts | .hostname = "e2e"
       | .process.terminal = false | .process.cwd = $cwd | .process.args = $ARGS.positional | .process.noNewPrivileges = false
       | .process.user = {uid: ($uid | tonumber), gid: ($gid | tonumber)} | .linux.cgroupsPath = $cgroup
       | .process.capabilities = {bounding: $caps, permitted: $caps, effective: $caps}
-      | .linux.namespaces |= map(select(.type != "network")) | del(.process.rlimits)
+      | .linux.namespaces |= map(select(.type != "network"))
+      | (if $ids[0].size > 0 then .linux += {uidMappings: $ids, gidMappings: $ids} | .linux.namespaces += [{type: "user"}]
+        else . end) | del(.process.rlimits)
       | (.mounts[] | select(.destination == "/sys")) |= {destination: "/sys", type: "none", source: "/sys", options: ["rbind", "ro"]}
       | .mounts |= map(select(.destination != "/sys/fs/cgroup"))' \
     --args -- "$@" <"$COWRUN_TEST_DIR/spec/config.json" >"$T/$id/config.json"
@@ -171,6 +174,7 @@ podman_container() {
   done
   for value in "${ANNOTATIONS[@]}"; do option+=(--annotation "$value"); done
   for value in "${VOLUMES[@]}"; do option+=(--volume "$(rootless_path "$value")"); done
+  for value in $ID_MAP; do option+=(--uidmap "$value" --gidmap "$value"); done
   [[ ! $ALL_CAPABILITIES ]] || option+=(--cap-add all --security-opt seccomp=unconfined)
   podman_command "${verb[@]}" --name "$2" --hostname e2e --workdir "$START_DIR" --user "$USER_IDS" "${option[@]}" \
     ${PRESERVE_FDS:+--preserve-fds "$PRESERVE_FDS"} --rootfs "$PODMAN_ROOTFS" "${@:3}" </dev/null 2>&1

@@ -1,6 +1,7 @@
 /*
- * idmapped SOURCE TARGET "INSIDE OUTSIDE COUNT"...: mounts SOURCE at TARGET (which may be SOURCE itself) with its owners
- * mapped, users and groups alike: what belongs to INSIDE on disk shows as OUTSIDE's. mount_setattr(2), MOUNT_ATTR_IDMAP.
+ * idmapped SOURCE TARGET "INSIDE OUTSIDE COUNT"...: mounts SOURCE at TARGET (which may be SOURCE itself) with its
+ * owners mapped, users and groups alike: what belongs to INSIDE on disk shows as OUTSIDE's. mount_setattr(2),
+ * MOUNT_ATTR_IDMAP.
  */
 #include <err.h>
 #include <fcntl.h>
