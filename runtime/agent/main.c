@@ -153,14 +153,20 @@ static int write_pid(const struct cow_agent *a, struct cow_error **err)
 static void set_process(void)
 {
 	struct rlimit files;
+	struct rlimit size;
 
 	cow_log_set_program("cowrun-agent");
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a copy-up that meets somebody's limit is EFBIG */
 	umask(0); /* modes are the container's to say */
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &files);
+	}
+	if (getrlimit(RLIMIT_FSIZE, &size) == 0) {
+		size.rlim_cur = size.rlim_max;
+		(void)setrlimit(RLIMIT_FSIZE, &size);
 	}
 }
 

@@ -31,6 +31,7 @@ struct walk {
 	int links;
 	bool magic;
 	int handle;
+	const struct cow_creds *as;
 };
 
 struct cow_tree *cow_agent_place(const struct cow_agent *a, int fd, enum cow_place_kind *kind)
@@ -144,6 +145,20 @@ static int step_link(struct walk *w, int link, const char *rest, bool slash)
 	return 0;
 }
 
+/* fs.protected_symlinks (proc_sys_fs(5)), which the kernel asks of the last link of a path that is followed. */
+static int may_follow(const struct walk *w, const struct stat *link)
+{
+	cleanup_close int sysctl = -1;
+	struct stat dir;
+	char on = '0';
+
+	if (w->as == NULL || link->st_uid == w->as->fsuid || fstat(w->at, &dir) != 0 ||
+	    (dir.st_mode & (S_ISVTX | S_IWOTH)) != (S_ISVTX | S_IWOTH) || dir.st_uid == link->st_uid)
+		return 0;
+	sysctl = openat(w->target->agent->proc, "sys/fs/protected_symlinks", O_RDONLY | O_CLOEXEC);
+	return sysctl >= 0 && read(sysctl, &on, 1) == 1 && on != '0' ? EACCES : 0;
+}
+
 /* A procfs link that is no text but a reference (fd/N, cwd, exe): followed by the kernel. 1 if it was one. */
 static int step_magic(struct walk *w, int link, const char *name, int *object)
 {
@@ -240,6 +255,8 @@ static int step(struct walk *w, bool follow, struct cow_location *l)
 
 		if (++w->links > LINKS_MAX)
 			return ELOOP;
+		if (last && (result = may_follow(w, &st)) != 0)
+			return result;
 		result = step_magic(w, fd, name, &object);
 		if (result < 0)
 			return -result;
@@ -314,7 +331,7 @@ static int walk_as(struct walk *w, const struct cow_creds *as, bool follow, stru
 int cow_resolve_as(const struct cow_target *t, const struct cow_creds *as, int dirfd, const char *path, bool follow,
 		   struct cow_location *l)
 {
-	struct walk w = {.target = t, .root = -1, .at = -1, .handle = -1};
+	struct walk w = {.target = t, .root = -1, .at = -1, .handle = -1, .as = as};
 	enum cow_phase phase;
 	int result;
 

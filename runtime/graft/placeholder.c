@@ -69,7 +69,7 @@ static int copy_link(int lower, int upper, const struct cow_entry *entry)
 	target[n] = '\0';
 	if (symlinkat(target, upper, entry->name) != 0)
 		return errno == EEXIST ? 0 : -1;
-	if (fchownat(upper, entry->name, entry->st.st_uid, entry->st.st_gid, AT_SYMLINK_NOFOLLOW) != 0)
+	if (cow_copy_owner(upper, entry->name, &entry->st) != 0)
 		return -1;
 	return utimensat(upper, entry->name, times, AT_SYMLINK_NOFOLLOW);
 }
@@ -79,7 +79,7 @@ static int dress(struct cow_tree *t, int fd, struct cow_entry *entry)
 {
 	if (cow_mark_set(t->branch, fd, entry->path) != 0)
 		return -1;
-	if ((entry->st.st_uid != 0 || entry->st.st_gid != 0) && fchown(fd, entry->st.st_uid, entry->st.st_gid) != 0)
+	if ((entry->st.st_uid != 0 || entry->st.st_gid != 0) && cow_copy_owner(fd, "", &entry->st) != 0)
 		return -1;
 	if (fchmod(fd, entry->st.st_mode & 07777) != 0)
 		return -1;

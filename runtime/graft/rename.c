@@ -167,7 +167,7 @@ static int stage_stand_in(struct renaming *r)
 	if (mkdirat(t->stage, r->staged, 0700) != 0)
 		return errno;
 	dir = openat(t->stage, r->staged, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (dir >= 0 && fchownat(dir, "", r->target.st_uid, r->target.st_gid, AT_EMPTY_PATH) == 0 &&
+	if (dir >= 0 && cow_copy_owner(dir, "", &r->target) == 0 &&
 	    fchmodat(dir, ".", r->target.st_mode & 07777, 0) == 0)
 		return cow_reveal(t, r->staged, r->to, r->new);
 	return errno;

@@ -71,6 +71,14 @@ int cow_copy_times(int to, const struct stat *st)
 	return utimensat(AT_FDCWD, path, times, 0);
 }
 
+int cow_copy_owner(int dirfd, const char *name, const struct stat *st)
+{
+	if (fchownat(dirfd, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW | (*name == '\0' ? AT_EMPTY_PATH : 0)) ==
+	    0)
+		return 0;
+	return errno == EINVAL ? 0 : -1;
+}
+
 int cow_copy_attributes(int from, int to, const struct stat *st)
 {
 	char source[40];
@@ -79,7 +87,7 @@ int cow_copy_attributes(int from, int to, const struct stat *st)
 	proc_path(source, sizeof(source), from);
 	proc_path(target, sizeof(target), to);
 	/* The owner first: chown clears set-id bits and capabilities. */
-	if (chown(target, st->st_uid, st->st_gid) != 0)
+	if (cow_copy_owner(to, "", st) != 0)
 		return -1;
 	if (chmod(target, st->st_mode & 07777) != 0)
 		return -1;

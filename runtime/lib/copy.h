@@ -6,6 +6,11 @@
 #include <sys/types.h>
 
 /*
+ * Owner and group of `name` in dirfd, or of dirfd itself if it is "". An owner that has no id in our user namespace
+ * cannot be given: then it stays ours. 0 or -1 with errno.
+ */
+int cow_copy_owner(int dirfd, const char *name, const struct stat *st);
+/*
  * Owner, mode, extended attributes (access lists are among them). Either descriptor may be an O_PATH one. What the
  * target's file system or our rights cannot carry is left out. 0 or -1 with errno.
  */

@@ -275,3 +275,30 @@ shifted.finds("ok", os.chown, f"/proc/self/fd/{fd}", 500, 500)
 shifted.finds("EINVAL", os.chown, f"/proc/self/fd/{fd}", 1000, -1)
 EOF
 }
+
+@test "credentials: entries of an owner who has no id in the container" {
+  local outside changed=
+  [[ $ROOTLESS ]] || changed="M many/1"
+  credentials_tree
+  outside=$(rootless_path "$LOWER")
+  # Rootless: root's own. Elsewhere nobody is without an id, and these are an ordinary stranger's.
+  chown 70000:70000 "$outside/README" "$outside/own" "$outside"/many/[12]
+  python_in_branch <<'EOF'
+from credentials import *
+one = As(1000)
+one.finds("EACCES", append, "README")
+one.finds("EACCES", os.truncate, "README", 0)
+one.finds("False", os.access, "README", os.W_OK)
+one.finds("EACCES", os.open, "README", os.O_RDWR | os.O_TRUNC)
+one.finds("EACCES", os.mkdir, "own/new")
+one.finds("EACCES", os.unlink, "own/file")
+same(read("README"), "a lower file\n", "it is read")
+stranger = os.stat("many/1").st_uid == 70000
+As(0).finds("ok" if stranger else "EACCES", append, "many/1")
+As(0).finds(str(stranger), os.access, "many/2", os.W_OK)
+os.unlink("README")
+write("README", "mine\n")
+same(os.stat("README").st_uid, 0, "in its place")
+EOF
+  branch_is "$ID" "M README" ${changed:+"$changed"}
+}
