@@ -24,6 +24,7 @@
 
 #include "../lib/fd.h"
 #include "../lib/log.h"
+#include "../lib/userns.h"
 
 enum { MAP_MAX = 1 << 16, ERRAND_STACK = 256 << 10 };
 
@@ -213,11 +214,56 @@ static int set_effective(uint64_t caps)
 	return (int)syscall(SYS_capset, &header, data);
 }
 
+/*
+ * In a user namespace that was made without help (unshare -r) nobody may change his groups. So they are the same for
+ * all, the agent among them.
+ */
+static bool has_groups(const struct cow_creds *c)
+{
+	long count = syscall(SYS_getgroups, 0, NULL);
+	cleanup_free gid_t *groups = count > 0 ? calloc((size_t)count, sizeof(*groups)) : NULL;
+
+	if (count < 0 || (size_t)count != c->ngroups)
+		return false;
+	return count == 0 || (groups != NULL && syscall(SYS_getgroups, count, groups) == count &&
+			      memcmp(groups, c->groups, (size_t)count * sizeof(*groups)) == 0);
+}
+
+/* Groups that have no id in the agent's namespace (keep-groups) look as if they were this one. They cannot be set. */
+enum { OVERFLOW_GID = 65534 };
+
+static bool every_group_has_an_id(void)
+{
+	static atomic_int known; /* 1: yes, 2: no */
+
+	if (atomic_load(&known) == 0)
+		atomic_store(&known, cow_userns_initial() ? 1 : 2);
+	return atomic_load(&known) == 1;
+}
+
+static int set_groups(const struct cow_creds *c)
+{
+	cleanup_free gid_t *groups = calloc(c->ngroups + 1, sizeof(*groups));
+	bool all = every_group_has_an_id();
+	size_t count = 0;
+
+	if (groups == NULL)
+		return ENOMEM;
+	for (size_t i = 0; i < c->ngroups; i++)
+		if (all || c->groups[i] != OVERFLOW_GID)
+			groups[count++] = c->groups[i];
+	if (syscall(SYS_setgroups, count, groups) == 0)
+		return 0;
+	return errno == EPERM && has_groups(c) ? 0 : errno;
+}
+
 /* The raw calls: glibc's wrappers would change every thread. */
 static int set_ids(const struct cow_creds *c)
 {
-	if (syscall(SYS_setgroups, c->ngroups, c->groups) != 0)
-		return errno;
+	int error = set_groups(c);
+
+	if (error != 0)
+		return error;
 	setfsgid(c->fsgid);
 	setfsuid(c->fsuid);
 	return 0;
@@ -233,7 +279,7 @@ static void drop(void)
 	}
 	setfsuid(geteuid());
 	setfsgid(getegid());
-	if (syscall(SYS_setgroups, 0, NULL) != 0)
+	if (syscall(SYS_setgroups, 0, NULL) != 0 && errno != EPERM)
 		cow_log_warning("setgroups: %s", strerror(errno));
 	errno = saved;
 }

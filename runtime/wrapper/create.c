@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../lib/fd.h"
 #include "../lib/log.h"
@@ -26,6 +27,11 @@ static int check_command(const struct cow_wrapper *w, struct cow_error **err)
 		return cow_error_set(err, 0, "%s: unexpected argument %s", a->command, a->words[1]);
 	if (!cow_place_id_valid(a->words[0]))
 		return cow_error_set(err, 0, "not a container id: %s", a->words[0]);
+	/* The delegate could make a namespace, but then the agent would be outside and could mount nothing. */
+	if (geteuid() != 0)
+		return cow_error_set(err, 0,
+				     "an ordinary user's branches need a user namespace around cowrun: use podman, or "
+				     "\"podman unshare cowrun\"");
 	return 0;
 }
 

@@ -277,12 +277,14 @@ EOF
 }
 
 @test "credentials: entries of an owner who has no id in the container" {
-  local outside changed=
+  local place changed=
   [[ $ROOTLESS ]] || changed="M many/1"
   credentials_tree
-  outside=$(rootless_path "$LOWER")
-  # Rootless: root's own. Elsewhere nobody is without an id, and these are an ordinary stranger's.
-  chown 70000:70000 "$outside/README" "$outside/own" "$outside"/many/[12]
+  remember_lower
+  # Rootless: not one of the user's ids. Elsewhere nobody is without an id, and these are an ordinary stranger's.
+  place=$(rootless_path "$(work_source)")
+  chown 70000:70000 "$place/README" "$place/own" "$place"/many/[12]
+  [[ ${COWRUN_TEST_PLAIN-} ]] || { rm "$T/before" && remember_lower; }
   python_in_branch <<'EOF'
 from credentials import *
 one = As(1000)

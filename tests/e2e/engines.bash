@@ -174,7 +174,9 @@ podman_container() {
   done
   for value in "${ANNOTATIONS[@]}"; do option+=(--annotation "$value"); done
   for value in "${VOLUMES[@]}"; do option+=(--volume "$(rootless_path "$value")"); done
-  for value in $ID_MAP; do option+=(--uidmap "$value" --gidmap "$value"); done
+  for value in $ID_MAP; do
+    [[ $value == keep-id ]] && option+=(--userns keep-id) || option+=(--uidmap "$value" --gidmap "$value")
+  done
   [[ ! $ALL_CAPABILITIES ]] || option+=(--cap-add all --security-opt seccomp=unconfined)
   podman_command "${verb[@]}" --name "$2" --hostname e2e --workdir "$START_DIR" --user "$USER_IDS" "${option[@]}" \
     ${PRESERVE_FDS:+--preserve-fds "$PRESERVE_FDS"} --rootfs "$PODMAN_ROOTFS" "${@:3}" </dev/null 2>&1

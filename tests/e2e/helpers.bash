@@ -17,7 +17,7 @@ setup() {
   START_DIR=/work
   USER_IDS=0:0
   ALL_CAPABILITIES=
-  ID_MAP= # CONTAINER:HOST:COUNT...: in a user namespace of its own; HOST as the engine's user has them
+  ID_MAP= # CONTAINER:HOST:COUNT...: in a user namespace of its own; HOST as the engine's user has them. Or keep-id
   PRESERVE_FDS=
   INHERITED_DIR= # open as descriptor 3, which is bats' own in here
   mkdir -p "$T"

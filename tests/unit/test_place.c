@@ -1,17 +1,27 @@
 /* runtime/lib/place: where things are, and which names may become part of a path. */
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "../../runtime/lib/fd.h"
 #include "../../runtime/lib/place.h"
+#include "../../runtime/lib/userns.h"
 #include "tap.h"
 
 static void clear(void)
 {
-	static const char *const names[] = {"COWRUN_STATE",    "COWRUN_STORE",  "COWRUN_CONFIG",   "HOME",
-					    "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME", NULL};
+	static const char *const names[] = {"COWRUN_STATE",
+					    "COWRUN_STORE",
+					    "COWRUN_CONFIG",
+					    "HOME",
+					    "XDG_RUNTIME_DIR",
+					    "XDG_DATA_HOME",
+					    "XDG_CONFIG_HOME",
+					    "_CONTAINERS_USERNS_CONFIGURED",
+					    "_CONTAINERS_ROOTLESS_UID",
+					    NULL};
 
 	for (size_t i = 0; names[i] != NULL; i++)
 		unsetenv(names[i]);
@@ -69,6 +79,24 @@ static void test_places_of_user(void)
 	is_place(cow_place_config, "/conf/cowrun/config.json", "configuration in XDG_CONFIG_HOME");
 }
 
+/* User 0 of a user namespace: whose? */
+static void test_places_in_namespace(void)
+{
+	clear();
+	unsetenv("USER");
+	ok(geteuid() == 0 && !cow_userns_initial(), "user 0 elsewhere");
+	is_place(cow_place_state, "/run/cowrun", "a container that is a machine of its own");
+	setenv("HOME", "/home/u", 1);
+	setenv("_CONTAINERS_USERNS_CONFIGURED", "done", 1);
+	setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
+	is_place(cow_place_state, "/run/user/7/cowrun", "podman's create: the user's state");
+	is_place(cow_place_store, "/home/u/.local/share/cowrun", "and store");
+	unsetenv("_CONTAINERS_USERNS_CONFIGURED");
+	is_place(cow_place_state, "/run/user/7/cowrun", "podman's delete: the same state");
+	setenv("USER", "root", 1);
+	is_place(cow_place_state, "/run/cowrun", "root's, where USER says so");
+}
+
 static void test_names(void)
 {
 	static const char *const good_ids[] = {"a", "-", "A_b+c.d-9", "..."};
@@ -114,8 +142,7 @@ static void test_container(void)
 	memset(state, 'x', sizeof(state));
 	state[0] = '/';
 	state[79] = '\0';
-	ok(cow_place_container(state, NULL, id, &err) == NULL &&
-		   strstr(err->message, "COWRUN_STATE") != NULL,
+	ok(cow_place_container(state, NULL, id, &err) == NULL && strstr(err->message, "COWRUN_STATE") != NULL,
 	   "one whose sockets would not fit is refused, with what to do");
 }
 
@@ -177,6 +204,42 @@ static bool as_user(void (*test)(void))
 	return waitpid(pid, &status, 0) == pid && status == 0;
 }
 
+static bool first_namespace(void)
+{
+	char target[64] = "";
+
+	return readlink("/proc/self/ns/user", target, sizeof(target) - 1) > 0 &&
+	       strcmp(target, "user:[4026531837]") == 0;
+}
+
+static bool write_map(const char *path, const char *text)
+{
+	cleanup_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+}
+
+static bool in_namespace(void (*test)(void))
+{
+	char map[32];
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	snprintf(map, sizeof(map), "0 %u 1\n", geteuid());
+	pid = fork();
+	if (pid == 0) {
+		if (freopen("/dev/null", "w", stdout) == NULL || unshare(CLONE_NEWUSER) != 0 ||
+		    !write_map("/proc/self/uid_map", map))
+			_exit(2);
+		tap_failed = 0;
+		test();
+		fflush(stdout);
+		_exit(tap_failed != 0);
+	}
+	return waitpid(pid, &status, 0) == pid && status == 0;
+}
+
 int main(void)
 {
 	char dir[] = "/tmp/test_placeXXXXXX";
@@ -185,7 +248,9 @@ int main(void)
 		return 1;
 	if (geteuid() == 0)
 		test_places();
+	ok(cow_userns_initial() == first_namespace(), "the first user namespace");
 	ok(as_user(test_places_of_user), "the places of an ordinary user");
+	ok(in_namespace(test_places_in_namespace), "the places of user 0 in a user namespace");
 	test_names();
 	test_container();
 	test_make(dir);
