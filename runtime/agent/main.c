@@ -159,7 +159,7 @@ static void set_process(void)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a copy-up that meets somebody's limit is EFBIG */
-	umask(0); /* modes are the container's to say */
+	umask(0);                 /* modes are the container's to say */
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &files);

@@ -9,26 +9,26 @@ credentials_tree() {
   (
     cd "$LOWER" || exit 1
     for i in {1..12}; do
-      mkdir -p group/$i sticky/$i mine/$i closed/$i list/$i nobodys/$i hidden/$i/way
-      for dir in group sticky mine closed list nobodys hidden; do echo "$dir" >$dir/$i/file; done
-      echo way >hidden/$i/way/file
-      mkdir sticky/$i/dir
-      echo theirs >sticky/$i/theirs
-      chown 0:2000 group/$i group/$i/file
-      chmod 0770 group/$i && chmod 0664 group/$i/file
-      chown 1000:1000 mine/$i mine/$i/file sticky/$i/file sticky/$i/dir
-      chmod 0600 mine/$i/file
-      chown 1001:1001 sticky/$i/theirs
-      chmod 1777 sticky/$i
-      chmod 0555 closed/$i && chmod 0444 closed/$i/file
-      chmod 0640 list/$i/file && setfacl -m u:1000:rw list/$i/file
-      setfacl -m u:1000:rwx list/$i
-      chown 3000:3000 nobodys/$i nobodys/$i/file
-      chmod 0700 hidden/$i
+      mkdir -p "group/$i" "sticky/$i" "mine/$i" "closed/$i" "list/$i" "nobodys/$i" "hidden/$i/way"
+      for dir in group sticky mine closed list nobodys hidden; do echo "$dir" >"$dir/$i/file"; done
+      echo way >"hidden/$i/way/file"
+      mkdir "sticky/$i/dir"
+      echo theirs >"sticky/$i/theirs"
+      chown 0:2000 "group/$i" "group/$i/file"
+      chmod 0770 "group/$i" && chmod 0664 "group/$i/file"
+      chown 1000:1000 "mine/$i" "mine/$i/file" "sticky/$i/file" "sticky/$i/dir"
+      chmod 0600 "mine/$i/file"
+      chown 1001:1001 "sticky/$i/theirs"
+      chmod 1777 "sticky/$i"
+      chmod 0555 "closed/$i" && chmod 0444 "closed/$i/file"
+      chmod 0640 "list/$i/file" && setfacl -m u:1000:rw "list/$i/file"
+      setfacl -m u:1000:rwx "list/$i"
+      chown 3000:3000 "nobodys/$i" "nobodys/$i/file"
+      chmod 0700 "hidden/$i"
     done
     mkdir -m 2775 setgid && chown 0:2000 setgid && chmod 2775 setgid && mkdir setgid/below && chown 0:2000 setgid/below
     chmod 2775 setgid/below
-    for i in {1..6}; do cp /bin/true set$i && chown 1000:2000 set$i && chmod 6775 set$i; done
+    for i in {1..6}; do cp /bin/true "set$i" && chown 1000:2000 "set$i" && chmod 6775 "set$i"; done
   )
 }
 
