@@ -113,6 +113,9 @@ struct cow_creds {
 };
 #define COW_CREDS_NONE ((struct cow_creds){.userns = -1})
 int cow_creds_read(const struct cow_target *t, struct cow_creds *c); /* 0 or errno */
+/* Of the process (thread) whose directory in `proc` is `process`; that it still is that one is for the caller to see.
+ */
+int cow_creds_of(int process, int proc, struct cow_creds *c);
 void cow_creds_free(struct cow_creds *c);
 /* As access(2) asks: with the real ids, and with no capabilities but root's. */
 void cow_creds_use_real(struct cow_creds *c);

@@ -77,9 +77,9 @@ static void parse_map(struct cow_id_map *m, const char *text)
 	}
 }
 
-static int read_map(const struct cow_target *t, const char *name, struct cow_id_map *m)
+static int read_map(int process, const char *name, struct cow_id_map *m)
 {
-	cleanup_close int fd = openat(t->dir, name, O_RDONLY | O_CLOEXEC);
+	cleanup_close int fd = openat(process, name, O_RDONLY | O_CLOEXEC);
 	cleanup_free char *text = fd < 0 ? NULL : cow_read_to_end(fd, MAP_MAX, NULL);
 
 	if (text == NULL)
@@ -89,20 +89,20 @@ static int read_map(const struct cow_target *t, const char *name, struct cow_id_
 }
 
 /* Its user namespace, if it is another than the agent's: the descriptor, and what is mapped. 0 or an errno. */
-static int read_namespace(const struct cow_target *t, struct cow_creds *c)
+static int read_namespace(int process, int proc, struct cow_creds *c)
 {
-	cleanup_close int ns = openat(t->dir, "ns/user", O_RDONLY | O_CLOEXEC);
+	cleanup_close int ns = openat(process, "ns/user", O_RDONLY | O_CLOEXEC);
 	struct stat mine;
 	struct stat theirs;
 	int error;
 
-	if (ns < 0 || fstat(ns, &theirs) != 0 || fstatat(t->agent->proc, "self/ns/user", &mine, 0) != 0)
+	if (ns < 0 || fstat(ns, &theirs) != 0 || fstatat(proc, "self/ns/user", &mine, 0) != 0)
 		return errno;
 	if (mine.st_ino == theirs.st_ino && mine.st_dev == theirs.st_dev)
 		return 0;
-	error = read_map(t, "uid_map", &c->uids);
+	error = read_map(process, "uid_map", &c->uids);
 	if (error == 0)
-		error = read_map(t, "gid_map", &c->gids);
+		error = read_map(process, "gid_map", &c->gids);
 	if (error == 0)
 		c->userns = cow_steal_fd(&ns);
 	return error;
@@ -165,9 +165,9 @@ static int parse_status(struct cow_creds *c, const char *status)
 	return parse_groups(c, groups);
 }
 
-static int read_creds(const struct cow_target *t, struct cow_creds *c)
+int cow_creds_of(int process, int proc, struct cow_creds *c)
 {
-	cleanup_close int fd = openat(t->dir, "status", O_RDONLY | O_CLOEXEC);
+	cleanup_close int fd = openat(process, "status", O_RDONLY | O_CLOEXEC);
 	cleanup_free char *status = fd < 0 ? NULL : cow_read_to_end(fd, 1 << 20, NULL);
 	int error;
 
@@ -175,20 +175,16 @@ static int read_creds(const struct cow_target *t, struct cow_creds *c)
 	if (status == NULL)
 		return errno != 0 ? errno : EIO;
 	error = parse_status(c, status);
-	if (error == 0)
-		error = read_namespace(t, c);
-	if (error != 0)
-		return error;
-	return cow_target_valid(t) ? 0 : ESRCH;
+	return error == 0 ? read_namespace(process, proc, c) : error;
 }
 
 int cow_creds_read(const struct cow_target *t, struct cow_creds *c)
 {
 	enum cow_phase phase = cow_stats_phase(COW_PHASE_READ);
-	int error = read_creds(t, c);
+	int error = cow_creds_of(t->dir, t->agent->proc, c);
 
 	cow_stats_phase(phase);
-	return error;
+	return error == 0 && !cow_target_valid(t) ? ESRCH : error;
 }
 
 void cow_creds_free(struct cow_creds *c)
