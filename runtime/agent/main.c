@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -156,6 +157,9 @@ static void set_process(void)
 	struct rlimit size;
 
 	cow_log_set_program("cowrun-agent");
+	/* creds.c sends a child that shares our memory to user namespaces of containers: no root there may look into
+	 * it. */
+	prctl(PR_SET_DUMPABLE, 0);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a copy-up that meets somebody's limit is EFBIG */
