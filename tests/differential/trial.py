@@ -55,15 +55,15 @@ class Outcome:
 class Bench:
     """The place where trials are run. plain_both: the plain copy against itself, to test the tester. show: print all results."""
 
-    def __init__(self, directory, play, cowrun, plain_both=False, show=False):
-        self.directory, self.play, self.cowrun, self.plain_both, self.show = directory, play, cowrun, plain_both, show
+    def __init__(self, directory, play, plain_both=False, show=False):
+        self.directory, self.play, self.plain_both, self.show = directory, play, plain_both, show
         self.count = 0
 
     def setup(self):
+        subprocess.run([os.path.join(HERE, "container"), "setup"], check=True)
         for name in ("t", "share"):
             os.makedirs(os.path.join(self.directory, name), exist_ok=True)
         shutil.copy(self.play, os.path.join(self.directory, "share", "play"))
-        subprocess.run([os.path.join(HERE, "container"), "setup"], check=True)
 
     def start(self, kind, name, where, user):
         environment = dict(os.environ, CONTAINER_USER={"root": "0:0", "user": "1000:1000"}[user])
@@ -175,9 +175,7 @@ class Trial:
         return Divergence("the lower was changed", -1, "", changed[0])
 
     def branch_command(self, verb):
-        environment = dict(os.environ, COWRUN_STATE=os.path.join(self.bench.directory, "s"),
-                           COWRUN_STORE=os.path.join(self.bench.directory, "b"))
-        return subprocess.run([self.bench.cowrun, "branch", verb, "branch" + self.name], env=environment, stdout=subprocess.PIPE,
+        return subprocess.run([os.path.join(HERE, "container"), "command", verb, "branch" + self.name], stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", check=False)
 
     def commit(self):
