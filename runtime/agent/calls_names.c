@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "../lib/fd.h"
 
@@ -100,20 +102,80 @@ int cow_do_unlink(struct cow_target *t, int dirfd, const char *path, bool direct
 	return drop(t, &l, parent, directory);
 }
 
+/*
+ * A new name for `object`, made in the target's stead: by a descriptor that was replaced the kernel would not do it,
+ * which wants to have been opened by the very process (Linux 6.10), nor by one opened by O_PATH, which is on the old
+ * file.
+ */
+static int link_instead(struct cow_target *t, int object, int newdir, const char *new)
+{
+	cleanup_creds struct cow_creds creds = {0};
+	cleanup_location struct cow_location to = COW_LOCATION_NONE;
+	cleanup_close int parent = -1;
+	char path[40];
+	int error = cow_creds_read(t, &creds);
+	int result;
+	int verdict;
+
+	if (error == 0)
+		error = cow_resolve_as(t, &creds, newdir, new, false, &to);
+	if (error == 0 && (to.object >= 0 || to.parent < 0))
+		error = EEXIST;
+	if (error == 0 && to.slash)
+		error = ENOENT;
+	if (error != 0)
+		return cow_verdict_of(error);
+	verdict = cow_prepare_parent(t, &to, &parent);
+	if (verdict != 0)
+		return verdict;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", object);
+	error = cow_creds_assume(&creds);
+	if (error != 0)
+		return cow_verdict_of(error);
+	result = linkat(AT_FDCWD, path, parent, to.name, AT_SYMLINK_FOLLOW);
+	error = errno;
+	cow_creds_drop();
+	return result == 0 ? 0 : -error;
+}
+
+/* linkat(fd, "", …, AT_EMPTY_PATH) */
+static int link_by_fd(struct cow_target *t, int fd, int newdir, const char *new)
+{
+	cleanup_close int object = fd == AT_FDCWD ? -1 : cow_target_fd(t, fd);
+	cleanup_close int now = -1;
+	enum cow_place_kind place;
+	struct cow_tree *tree = cow_agent_place(t->agent, object, &place);
+	long long position;
+	struct stat st;
+	int flags;
+	int verdict;
+
+	if (tree == NULL || fstat(object, &st) != 0 || S_ISDIR(st.st_mode))
+		return cow_do_create(t, newdir, new);
+	if (!cow_needs_work(place)) {
+		/* Perhaps one that was replaced: then it is open for reading. */
+		if (cow_target_fd_flags(t, fd, &flags, &position) != 0 || (flags & (O_ACCMODE | O_PATH)) != O_RDONLY)
+			return cow_do_create(t, newdir, new);
+		return link_instead(t, object, newdir, new);
+	}
+	verdict = cow_prepare_file(t, tree, object, NULL, NULL, &now);
+	return verdict == 0 ? link_instead(t, now, newdir, new) : verdict;
+}
+
 int cow_do_link(struct cow_target *t, int olddir, const char *old, int newdir, const char *new, int flags)
 {
 	cleanup_location struct cow_location from = COW_LOCATION_NONE;
-	cleanup_location struct cow_location to = COW_LOCATION_NONE;
+	cleanup_close int now = -1;
 	int verdict;
 
-	if (*old == '\0' && (flags & AT_EMPTY_PATH) != 0) {
-		verdict = cow_do_modify_fd(t, COW_CALL_LINKAT, olddir, true);
-		return verdict == COW_VERDICT_CONTINUE ? cow_do_create(t, newdir, new) : verdict;
-	}
+	if (*old == '\0' && (flags & AT_EMPTY_PATH) != 0)
+		return link_by_fd(t, olddir, newdir, new);
 	if (cow_resolve(t, olddir, old, (flags & AT_SYMLINK_FOLLOW) != 0, &from) != 0 || from.object < 0)
 		return cow_do_create(t, newdir, new);
-	if (cow_needs_work(from.object_place) && (verdict = cow_prepare_object(t, &from, false, NULL, NULL, NULL)) != 0)
+	if (cow_needs_work(from.object_place) && (verdict = cow_prepare_object(t, &from, false, NULL, NULL, &now)) != 0)
 		return verdict;
+	if (now >= 0 && from.magic && !S_ISDIR(from.st.st_mode))
+		return link_instead(t, now, newdir, new);
 	if (from.handle >= 0 && (verdict = cow_freshen(t, from.handle)) != 0)
 		return verdict;
 	return cow_do_create(t, newdir, new);

@@ -180,9 +180,12 @@ static int freshen_handles(const struct cow_target *t, const struct request *r)
 static int modify(struct cow_target *t, const struct request *r)
 {
 	bool by_fd = r->no_path || (r->path[0] == '\0' && (r->flags & AT_EMPTY_PATH) != 0);
+	/* These take no descriptor opened by O_PATH, though they take the flag. */
+	bool opened = r->no_path || r->call == COW_CALL_SETXATTRAT || r->call == COW_CALL_REMOVEXATTRAT ||
+		      r->call == COW_CALL_FILE_SETATTR;
 
 	if (by_fd)
-		return cow_do_modify_fd(t, r->call, r->dir, !r->no_path);
+		return cow_do_modify_fd(t, r->call, r->dir, !opened);
 	return cow_do_modify(t, r->call, r->dir, r->path, (r->flags & AT_SYMLINK_NOFOLLOW) == 0);
 }
 

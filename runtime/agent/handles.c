@@ -70,6 +70,18 @@ int cow_swap_fd(const struct cow_target *t, int fd, int object)
 	return cow_target_replace_fd(t, fresh, fd, (flags & O_CLOEXEC) != 0);
 }
 
+/* What is neither is never opened twice; and of a file by O_PATH it is the call that says what is to become. */
+static bool can_be_swapped(const struct cow_target *t, int fd, int object)
+{
+	long long position;
+	struct stat st;
+	int flags;
+
+	if (fstat(object, &st) != 0 || S_ISDIR(st.st_mode))
+		return true;
+	return S_ISREG(st.st_mode) && cow_target_fd_flags(t, fd, &flags, &position) == 0 && (flags & O_PATH) == 0;
+}
+
 int cow_freshen(const struct cow_target *t, int fd)
 {
 	cleanup_close int old = -1;
@@ -83,7 +95,7 @@ int cow_freshen(const struct cow_target *t, int fd)
 	if (old < 0)
 		return 0; /* EBADF is the kernel's to say */
 	tree = cow_agent_place(t->agent, old, &kind);
-	if (kind != COW_PLACE_STALE)
+	if (kind != COW_PLACE_STALE || !can_be_swapped(t, fd, old))
 		return 0;
 	now = cow_tree_counterpart(tree, old);
 	if (now < 0)

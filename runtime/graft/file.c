@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,6 +148,29 @@ static int real_file(struct cow_tree *t, int fd, const struct stat *st, cow_copy
 	return -1;
 }
 
+/*
+ * A symbolic link was copied when its directory was split, and no table knows it. The one of its name is it if it says
+ * the same.
+ */
+static int real_link(struct cow_tree *t, int fd)
+{
+	char mine[PATH_MAX];
+	char theirs[PATH_MAX];
+	cleanup_close int parent = -1;
+	cleanup_close int now = -1;
+	cleanup_free char *name = NULL;
+	ssize_t n = readlinkat(fd, "", mine, sizeof(mine));
+
+	parent = n < 0 ? -1 : real_parent(t, fd, &name);
+	now = parent < 0 ? -1 : openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (now < 0)
+		return -1;
+	if (readlinkat(now, "", theirs, sizeof(theirs)) == n && memcmp(mine, theirs, (size_t)n) == 0)
+		return cow_steal_fd(&now);
+	errno = ENOENT;
+	return -1;
+}
+
 int cow_tree_real_file(struct cow_tree *t, int fd, cow_copy_check check, void *data)
 {
 	struct stat st;
@@ -154,7 +178,7 @@ int cow_tree_real_file(struct cow_tree *t, int fd, cow_copy_check check, void *d
 	if (fstat(fd, &st) != 0)
 		return -1;
 	for (int tries = 0;; tries++) {
-		int real = real_file(t, fd, &st, check, data);
+		int real = S_ISLNK(st.st_mode) ? real_link(t, fd) : real_file(t, fd, &st, check, data);
 
 		if (real >= 0 || (errno != ESTALE && errno != ENOENT) || tries == COW_TRIES)
 			return real;

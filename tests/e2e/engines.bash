@@ -43,7 +43,8 @@ engine_setup() {
       echo '#!/bin/sh'
       echo "export COWRUN_RUNTIME=$COWRUN_RUNTIME"
       [[ $ROOTLESS ]] || declare -p COWRUN_STATE COWRUN_STORE COWRUN_CONFIG | sed 's/^declare -x/export/'
-      [[ ! ${COWRUN_LISTENER-} ]] || echo "export COWRUN_LISTENER=$COWRUN_LISTENER"
+      # A test may want it otherwise.
+      [[ ! ${COWRUN_LISTENER-} ]] || echo "export COWRUN_LISTENER=\${TEST_LISTENER:-$COWRUN_LISTENER}"
       echo "exec '$COWRUN' \"\$@\""
     } >"$RUNTIME"
     chmod +x "$RUNTIME"
