@@ -47,6 +47,7 @@ struct cow_agent {
 	pthread_mutex_t lock; /* guards what follows and the attach */
 	pthread_cond_t attached;
 	bool ready;
+	atomic_bool sandboxed; /* a program has Landlock rules of its own: see calls_landlock.c */
 	atomic_bool stop;
 	struct cow_stats stats;
 };
@@ -59,7 +60,7 @@ struct cow_listener {
 	pthread_mutex_t receive;     /* the leader's */
 	bool over;                   /* guarded by it */
 	atomic_int workers, waiting; /* threads; those of them that lead or wait to lead */
-	bool landlock_given;         /* guarded by agent->lock */
+	bool landlock_given, restricted; /* guarded by agent->lock */
 };
 
 /* One notification being served by one worker. */
@@ -224,6 +225,12 @@ int cow_do_pivot_root(struct cow_target *t, const char *put_old);
 int cow_do_watch(struct cow_target *t, const char *path, uint32_t mask);
 int cow_do_bind(struct cow_target *t, uint64_t address, uint64_t length);
 int cow_do_landlock(struct cow_target *t);
+int cow_do_landlock_restrict(struct cow_target *t);
+/* Must the kernel itself do what the agent otherwise does in a process's stead? */
+static inline bool cow_sandboxed(const struct cow_target *t)
+{
+	return atomic_load(&t->agent->sandboxed);
+}
 
 /* dispatch.c: the whole way of one notification but for the answer. A verdict. */
 int cow_dispatch(struct cow_target *t);

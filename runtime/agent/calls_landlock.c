@@ -1,7 +1,16 @@
-/* cowrun-init asks for the container's ruleset (init/protocol.h): once a listener, and never the user's program. */
+/*
+ * Landlock. cowrun-init asks for the container's ruleset (init/protocol.h): once a listener, and never the user's
+ * program.
+ *
+ * A program may restrict itself further, and its rules would not be asked where the agent acts in its stead: nothing
+ * tells the agent what they are, or who has them. So once any program of the container has restricted itself the agent
+ * takes the slower way for all of them: it makes real what is to be changed, and lets the kernel do it. What only the
+ * agent can do is refused then.
+ */
 #include "agent.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,4 +41,18 @@ int cow_do_landlock(struct cow_target *t)
 	if (!ready || a->ruleset < 0)
 		return -EACCES;
 	return cow_target_send_fd(t, a->ruleset, true);
+}
+
+int cow_do_landlock_restrict(struct cow_target *t)
+{
+	struct cow_agent *a = t->agent;
+	struct cow_listener *l = t->listener;
+
+	pthread_mutex_lock(&a->lock);
+	if (a->ruleset >= 0 && l->landlock_given && !l->restricted)
+		l->restricted = true; /* cowrun-init, with the container's */
+	else
+		atomic_store(&a->sandboxed, true);
+	pthread_mutex_unlock(&a->lock);
+	return COW_VERDICT_CONTINUE;
 }

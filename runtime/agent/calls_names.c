@@ -99,6 +99,8 @@ int cow_do_unlink(struct cow_target *t, int dirfd, const char *path, bool direct
 		return verdict;
 	if (!cow_tree_is_grafted(l.object_tree, parent, l.name, NULL))
 		return proceed(t, &l, 0);
+	if (cow_sandboxed(t))
+		return proceed(t, &l, cow_prepare_object(t, &l, false, NULL, NULL, NULL));
 	return drop(t, &l, parent, directory);
 }
 
@@ -113,7 +115,7 @@ static int link_instead(struct cow_target *t, int object, int newdir, const char
 	cleanup_location struct cow_location to = COW_LOCATION_NONE;
 	cleanup_close int parent = -1;
 	char path[40];
-	int error = cow_creds_read(t, &creds);
+	int error = cow_sandboxed(t) ? EACCES : cow_creds_read(t, &creds);
 	int result;
 	int verdict;
 
@@ -154,7 +156,8 @@ static int link_by_fd(struct cow_target *t, int fd, int newdir, const char *new)
 		return cow_do_create(t, newdir, new);
 	if (!cow_needs_work(place)) {
 		/* Perhaps one that was replaced: then it is open for reading. */
-		if (cow_target_fd_flags(t, fd, &flags, &position) != 0 || (flags & (O_ACCMODE | O_PATH)) != O_RDONLY)
+		if (cow_sandboxed(t) || cow_target_fd_flags(t, fd, &flags, &position) != 0 ||
+		    (flags & (O_ACCMODE | O_PATH)) != O_RDONLY)
 			return cow_do_create(t, newdir, new);
 		return link_instead(t, object, newdir, new);
 	}

@@ -110,6 +110,8 @@ static int open_existing(struct cow_target *t, const struct cow_location *l, con
 	verdict = cow_prepare_object(t, l, truncate, may_open, &wish, &now);
 	if (verdict != 0 || !l->magic)
 		return verdict;
+	if (cow_sandboxed(t))
+		return l->handle >= 0 ? cow_swap_fd(t, l->handle, now) : -EACCES;
 	return open_instead(t, &creds, now, o->flags);
 }
 

@@ -151,6 +151,17 @@ static int prepare(struct renaming *r)
 	return verdict == 0 ? cow_prepare_parent(r->t, &r->to, &r->to_parent) : verdict;
 }
 
+/* For the kernel to do: neither end may be a mount point. */
+static int prepare_ends(struct renaming *r)
+{
+	int verdict =
+		cow_needs_work(r->from.object_place) ? cow_prepare_object(r->t, &r->from, false, NULL, NULL, NULL) : 0;
+
+	if (verdict == 0 && r->to.object >= 0 && cow_needs_work(r->to.object_place))
+		verdict = cow_prepare_object(r->t, &r->to, false, NULL, NULL, NULL);
+	return verdict;
+}
+
 static bool grafted(struct renaming *r)
 {
 	return cow_tree_is_grafted(r->from.parent_tree, r->from_parent, r->from.name, NULL) ||
@@ -167,8 +178,12 @@ static int within(struct renaming *r)
 	verdict = prepare(r);
 	if (verdict != 0)
 		return verdict;
-	if (grafted(r))
+	if (cow_sandboxed(r->t))
+		verdict = prepare_ends(r);
+	else if (grafted(r))
 		return rename_instead(r);
+	if (verdict != 0)
+		return verdict;
 	if ((r->from.handle >= 0 && (verdict = cow_freshen(r->t, r->from.handle)) != 0) ||
 	    (r->to.handle >= 0 && (verdict = cow_freshen(r->t, r->to.handle)) != 0))
 		return verdict;

@@ -96,6 +96,7 @@ static const struct shape shapes[COW_CALL_COUNT] = {
 	[COW_CALL_FCNTL] = NOTHING,
 	[COW_CALL_LANDLOCK_CREATE_RULESET] = NOTHING,
 	[COW_CALL_LANDLOCK_ADD_RULE] = NOTHING,
+	[COW_CALL_LANDLOCK_RESTRICT_SELF] = NOTHING,
 	[COW_CALL_MOUNT] = P(1),
 	[COW_CALL_MOVE_MOUNT] = {0, 1, 2, 3, -1},
 	[COW_CALL_OPEN_TREE] = DP(0, 1),
@@ -211,6 +212,8 @@ static int handle_other(struct cow_target *t, const struct request *r)
 		return cow_do_fanotify_mark(t);
 	case COW_CALL_LANDLOCK_ADD_RULE:
 		return cow_do_landlock_rule(t);
+	case COW_CALL_LANDLOCK_RESTRICT_SELF:
+		return cow_do_landlock_restrict(t);
 	case COW_CALL_MOUNT:
 		return cow_do_mount(t, r->path);
 	case COW_CALL_MOVE_MOUNT:

@@ -192,6 +192,8 @@ static const struct cow_filter_call rows[] = {
 		    "cowrun-init's way to ask for the container's ruleset (init/protocol.h)"),
 	WHERE_BITS("landlock_add_rule", COW_CALL_LANDLOCK_ADD_RULE, 1, 3, LANDLOCK_RULE_PATH_BENEATH,
 		   "a rule for a graft would not hold for the directory that a split puts there: split first"),
+	EVERY("landlock_restrict_self", COW_CALL_LANDLOCK_RESTRICT_SELF,
+	      "from then on the agent must leave to the kernel what it does in a process's stead"),
 
 	/* Mounts, for a container that may. A remount could clear a graft's read-only flag: the agent refuses it. */
 	EVERY("mount", COW_CALL_MOUNT, "what is mounted on a graft would go with it at the next split: split first"),
@@ -272,7 +274,7 @@ static const struct cow_filter_group groups[] = {
 	      "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid", "getgroups", "setgroups", "getuid32",
 	      "geteuid32", "getgid32", "getegid32", "getresuid32", "getresgid32", "setuid32", "setgid32", "setreuid32",
 	      "setregid32", "setresuid32", "setresgid32", "setfsuid32", "setfsgid32", "getgroups32", "setgroups32",
-	      "capget", "capset", "umask", "seccomp", "landlock_restrict_self", "lsm_get_self_attr", "lsm_set_self_attr",
+	      "capget", "capset", "umask", "seccomp", "lsm_get_self_attr", "lsm_set_self_attr",
 	      "lsm_list_modules", "add_key", "request_key", "keyctl"),
 	GROUP("objects with names of their own, not in a directory",
 	      "mq_open", "mq_unlink", "mq_notify", "mq_getsetattr", "mq_timedreceive", "mq_timedreceive_time64",

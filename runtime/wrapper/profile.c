@@ -171,7 +171,7 @@ static void admit_init(struct merge *m, bool installs_filter)
 
 	admit(m, "prctl", "SCMP_ACT_ALLOW", &no_new_privs);
 	admit(m, "prctl", "SCMP_ACT_ALLOW", &dumpable);
-	admit(m, "landlock_restrict_self", "SCMP_ACT_ALLOW", NULL);
+	admit(m, "landlock_restrict_self", installs_filter ? "SCMP_ACT_ALLOW" : "SCMP_ACT_NOTIFY", NULL);
 	if (installs_filter)
 		admit(m, "seccomp", "SCMP_ACT_ALLOW", &set_filter);
 	admit(m, create->name, installs_filter ? "SCMP_ACT_ALLOW" : "SCMP_ACT_NOTIFY", &create->notify[0]);
