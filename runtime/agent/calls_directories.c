@@ -40,7 +40,7 @@ static int may_read(int staged, void *data)
  */
 int cow_do_watch(struct cow_target *t, const char *path, uint32_t mask)
 {
-	cleanup_location struct cow_location l;
+	cleanup_location struct cow_location l = COW_LOCATION_NONE;
 	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
 	const uint32_t changes = IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | IN_MOVE_SELF | IN_DELETE_SELF;
 	int verdict;

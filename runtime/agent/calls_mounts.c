@@ -59,7 +59,7 @@ static int check_cloned(const struct cow_target *t, int object)
 /* An object that a call names by a path, or by an empty one and its flag: O_PATH, or -1. */
 static int object_of(const struct cow_target *t, int dirfd, const char *path, bool empty, bool follow)
 {
-	cleanup_location struct cow_location l = {.parent = -1, .object = -1};
+	cleanup_location struct cow_location l = COW_LOCATION_NONE;
 
 	if (*path == '\0')
 		return !empty ? -1 : dirfd == AT_FDCWD ? cow_target_link(t, "cwd") : cow_target_fd(t, dirfd);
@@ -68,7 +68,7 @@ static int object_of(const struct cow_target *t, int dirfd, const char *path, bo
 
 static int prepare_target(struct cow_target *t, int dirfd, const char *path)
 {
-	cleanup_location struct cow_location l;
+	cleanup_location struct cow_location l = COW_LOCATION_NONE;
 	int verdict;
 
 	if (cow_resolve(t, dirfd, path, true, &l) != 0 || l.object < 0 || !cow_needs_work(l.object_place))
