@@ -150,17 +150,28 @@ struct cow_location {
 	struct cow_tree *parent_tree, *object_tree;
 	enum cow_place_kind parent_place, object_place;
 };
+/* The last component, if it is a symbolic link. (Booleans will do for the first two.) */
+enum cow_follow {
+	COW_NO_FOLLOW, /* but before a slash */
+	COW_FOLLOW,
+	COW_NAME, /* not even before a slash: calls that make, move and take away names */
+};
 /*
  * Resolves as the target would. 0 (object may be -1), or errno: then the kernel will find the same error itself.
  * `as`: with these credentials, for what the kernel will not look at again; NULL: with the agent's.
  */
-int cow_resolve_as(const struct cow_target *t, const struct cow_creds *as, int dirfd, const char *path, bool follow,
-		   struct cow_location *l);
-static inline int cow_resolve(const struct cow_target *t, int dirfd, const char *path, bool follow,
+int cow_resolve_as(const struct cow_target *t, const struct cow_creds *as, int dirfd, const char *path,
+		   enum cow_follow follow, struct cow_location *l);
+static inline int cow_resolve(const struct cow_target *t, int dirfd, const char *path, enum cow_follow follow,
 			      struct cow_location *l)
 {
 	return cow_resolve_as(t, NULL, dirfd, path, follow, l);
 }
+/*
+ * Does `path` lead its own user to an entry of the directory `parent`? For what is done on his behalf there: the kernel
+ * will not walk it again. 0, an errno, or ESTALE: it leads elsewhere by now.
+ */
+int cow_check_way(const struct cow_target *t, const struct cow_creds *creds, int dirfd, const char *path, int parent);
 void cow_location_close(struct cow_location *l);
 #define cleanup_location __attribute__((cleanup(cow_location_close)))
 

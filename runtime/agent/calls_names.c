@@ -23,7 +23,7 @@ int cow_do_create(struct cow_target *t, int dirfd, const char *path)
 {
 	cleanup_location struct cow_location l = COW_LOCATION_NONE;
 
-	if (cow_resolve(t, dirfd, path, false, &l) != 0 || l.object >= 0)
+	if (cow_resolve(t, dirfd, path, COW_NAME, &l) != 0 || l.object >= 0)
 		return COW_VERDICT_CONTINUE; /* EEXIST and the like are right on a graft, too */
 	return proceed(t, &l, cow_prepare_parent(t, &l, NULL));
 }
@@ -52,7 +52,7 @@ static int unlink_missing(const struct cow_target *t, const struct cow_location 
 		return COW_VERDICT_CONTINUE;
 	error = cow_creds_read(t, &creds);
 	if (error == 0)
-		error = cow_resolve_as(t, &creds, dirfd, path, false, &as);
+		error = cow_resolve_as(t, &creds, dirfd, path, COW_NAME, &as);
 	return error == 0 ? -ENOENT : -error;
 }
 
@@ -61,20 +61,29 @@ static int wrong_kind(const struct cow_location *l, bool directory)
 {
 	if (directory)
 		return S_ISDIR(l->st.st_mode) ? 0 : ENOTDIR;
-	if (S_ISDIR(l->st.st_mode))
-		return EISDIR;
-	return l->slash ? ENOTDIR : 0;
+	return S_ISDIR(l->st.st_mode) ? EISDIR : 0;
 }
 
-static int drop(struct cow_target *t, const struct cow_location *l, int parent, bool directory)
+struct removal {
+	int dirfd;
+	const char *path;
+	bool directory; /* rmdir */
+};
+
+static int drop(struct cow_target *t, const struct cow_location *l, int parent, const struct removal *r)
 {
 	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
 	int error = cow_creds_read(t, &creds);
 
 	if (error == 0)
+		error = cow_check_way(t, &creds, r->dirfd, r->path, parent);
+	/* A slash at the end is judged before permission is. */
+	if (error == 0 && !r->directory && l->slash)
+		error = S_ISDIR(l->st.st_mode) ? EISDIR : ENOTDIR;
+	if (error == 0)
 		error = cow_creds_permit_delete(&creds, parent, &l->st);
 	if (error == 0)
-		error = wrong_kind(l, directory);
+		error = wrong_kind(l, r->directory);
 	if (error == 0) {
 		cow_stop_leading(t);
 		error = cow_tree_drop(l->object_tree, parent, l->name);
@@ -86,9 +95,10 @@ int cow_do_unlink(struct cow_target *t, int dirfd, const char *path, bool direct
 {
 	cleanup_location struct cow_location l = COW_LOCATION_NONE;
 	cleanup_close int parent = -1;
+	struct removal removal = {dirfd, path, directory};
 	int verdict;
 
-	if (cow_resolve(t, dirfd, path, false, &l) != 0 || l.parent < 0)
+	if (cow_resolve(t, dirfd, path, COW_NAME, &l) != 0 || l.parent < 0)
 		return COW_VERDICT_CONTINUE;
 	if (l.object < 0)
 		return unlink_missing(t, &l, dirfd, path);
@@ -101,7 +111,20 @@ int cow_do_unlink(struct cow_target *t, int dirfd, const char *path, bool direct
 		return proceed(t, &l, 0);
 	if (cow_sandboxed(t))
 		return proceed(t, &l, cow_prepare_object(t, &l, false, NULL, NULL, NULL));
-	return drop(t, &l, parent, directory);
+	return drop(t, &l, parent, &removal);
+}
+
+struct linking {
+	char object[40]; /* /proc/self/fd/N */
+	int parent;
+	const char *name;
+};
+
+static int link_errand(void *data)
+{
+	const struct linking *l = data;
+
+	return linkat(AT_FDCWD, l->object, l->parent, l->name, AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
 }
 
 /*
@@ -111,12 +134,11 @@ int cow_do_unlink(struct cow_target *t, int dirfd, const char *path, bool direct
  */
 static int link_instead(struct cow_target *t, int object, int newdir, const char *new)
 {
-	cleanup_creds struct cow_creds creds = {0};
+	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
 	cleanup_location struct cow_location to = COW_LOCATION_NONE;
 	cleanup_close int parent = -1;
-	char path[40];
+	struct linking linking;
 	int error = cow_sandboxed(t) ? EACCES : cow_creds_read(t, &creds);
-	int result;
 	int verdict;
 
 	if (error == 0)
@@ -130,14 +152,10 @@ static int link_instead(struct cow_target *t, int object, int newdir, const char
 	verdict = cow_prepare_parent(t, &to, &parent);
 	if (verdict != 0)
 		return verdict;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", object);
-	error = cow_creds_assume(&creds);
-	if (error != 0)
-		return cow_verdict_of(error);
-	result = linkat(AT_FDCWD, path, parent, to.name, AT_SYMLINK_FOLLOW);
-	error = errno;
-	cow_creds_drop();
-	return result == 0 ? 0 : -error;
+	snprintf(linking.object, sizeof(linking.object), "/proc/self/fd/%d", object);
+	linking.parent = parent;
+	linking.name = to.name;
+	return cow_verdict_of(cow_creds_run(&creds, link_errand, &linking));
 }
 
 /* linkat(fd, "", …, AT_EMPTY_PATH) */

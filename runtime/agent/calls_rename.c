@@ -28,11 +28,9 @@ static void renaming_cleanup(struct renaming *r)
 /* Would the process itself find its way to both directories? */
 static int check_ways(struct renaming *r, const struct cow_creds *creds)
 {
-	cleanup_location struct cow_location from = COW_LOCATION_NONE;
-	cleanup_location struct cow_location to = COW_LOCATION_NONE;
-	int error = cow_resolve_as(r->t, creds, r->olddir, r->old, false, &from);
+	int error = cow_check_way(r->t, creds, r->olddir, r->old, r->from_parent);
 
-	return error != 0 ? error : cow_resolve_as(r->t, creds, r->newdir, r->new, false, &to);
+	return error != 0 ? error : cow_check_way(r->t, creds, r->newdir, r->new, r->to_parent);
 }
 
 /* Two names of one lower file: rename(2) does nothing then, and exchanging them would change nothing. */
@@ -41,43 +39,18 @@ static bool same_file(const struct renaming *r)
 	return r->to.object >= 0 && r->from.st.st_ino == r->to.st.st_ino && r->from.st.st_dev == r->to.st.st_dev;
 }
 
-/* What do_renameat2() says of the names, in its order, before it asks for permission. 0 or an errno. */
-static int judge_names(const struct renaming *r)
+/* Will the kernel refuse it for the names alone, before it asks for permission or whether they are mount points? */
+static bool names_refused(const struct renaming *r)
 {
-	bool directory = r->from.object >= 0 && S_ISDIR(r->from.st.st_mode);
-	bool there = r->to.object >= 0;
+	bool exchange = (r->flags & RENAME_EXCHANGE) != 0;
 
-	if (r->from.parent < 0 || r->from.dots)
-		return EBUSY;
-	if (r->to.parent < 0 || r->to.dots)
-		return (r->flags & RENAME_NOREPLACE) != 0 ? EEXIST : EBUSY;
-	if (r->from.object < 0)
-		return ENOENT;
-	if (there && (r->flags & RENAME_NOREPLACE) != 0)
-		return EEXIST;
-	if (!there && (r->flags & RENAME_EXCHANGE) != 0)
-		return ENOENT;
-	if ((r->flags & RENAME_EXCHANGE) != 0 && r->to.slash && !S_ISDIR(r->to.st.st_mode))
-		return ENOTDIR;
-	if (!directory && (r->from.slash || (r->to.slash && (r->flags & RENAME_EXCHANGE) == 0)))
-		return ENOTDIR;
-	return 0;
-}
-
-/* On a graft the kernel looks at the mount before the names, so their errors are given here; but first those of the
- * way. */
-static int refuse(struct renaming *r, int refusal)
-{
-	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
-	int error;
-
-	if (!cow_needs_work(r->from.parent_place) && !cow_needs_work(r->to.parent_place) && r->from.parent >= 0 &&
-	    r->to.parent >= 0)
-		return COW_VERDICT_CONTINUE;
-	error = cow_creds_read(r->t, &creds);
-	if (error == 0)
-		error = check_ways(r, &creds);
-	return cow_verdict_of(error == 0 ? refusal : error);
+	if (r->from.parent < 0 || r->from.dots || r->to.parent < 0 || r->to.dots || r->from.object < 0)
+		return true;
+	if (r->to.object >= 0 ? (r->flags & RENAME_NOREPLACE) != 0 : exchange)
+		return true;
+	if (exchange && r->to.slash && !S_ISDIR(r->to.st.st_mode))
+		return true;
+	return !S_ISDIR(r->from.st.st_mode) && (r->from.slash || (r->to.slash && !exchange));
 }
 
 static int perform(void *data)
@@ -141,14 +114,23 @@ static int rename_instead(struct renaming *r)
 	return cow_verdict_of(error);
 }
 
+/* The directory of this end of it; a path that ends in dots has none but the one it leads to. */
+static int prepare_end(struct renaming *r, const struct cow_location *l, int *real)
+{
+	int fd = l->parent >= 0 ? l->parent : l->object;
+	enum cow_place_kind place;
+	struct cow_tree *tree;
+
+	/* Asked only now: making the other end real may have split what this one was found in. */
+	tree = cow_agent_place(r->t->agent, fd, &place);
+	return cow_prepare_directory(r->t, tree, place, fd, real);
+}
+
 static int prepare(struct renaming *r)
 {
-	int verdict = cow_prepare_parent(r->t, &r->from, &r->from_parent);
+	int verdict = prepare_end(r, &r->from, &r->from_parent);
 
-	/* Making the one real may have split what the other was found in. */
-	if (verdict == 0)
-		r->to.parent_tree = cow_agent_place(r->t->agent, r->to.parent, &r->to.parent_place);
-	return verdict == 0 ? cow_prepare_parent(r->t, &r->to, &r->to_parent) : verdict;
+	return verdict == 0 ? prepare_end(r, &r->to, &r->to_parent) : verdict;
 }
 
 /* For the kernel to do: neither end may be a mount point. */
@@ -170,15 +152,14 @@ static bool grafted(struct renaming *r)
 
 static int within(struct renaming *r)
 {
-	int error = judge_names(r);
-	int verdict;
+	int verdict = prepare(r);
 
-	if (error != 0)
-		return refuse(r, error);
-	verdict = prepare(r);
 	if (verdict != 0)
 		return verdict;
-	if (cow_sandboxed(r->t))
+	/* On real directories the kernel gives the error that it is. */
+	if (names_refused(r))
+		verdict = 0;
+	else if (cow_sandboxed(r->t))
 		verdict = prepare_ends(r);
 	else if (grafted(r))
 		return rename_instead(r);
@@ -209,7 +190,7 @@ int cow_do_rename(struct cow_target *t, int olddir, const char *old, int newdir,
 									.from_parent = -1,
 									.to_parent = -1};
 
-	if (cow_resolve(t, olddir, old, false, &r.from) != 0 || cow_resolve(t, newdir, new, false, &r.to) != 0)
+	if (cow_resolve(t, olddir, old, COW_NAME, &r.from) != 0 || cow_resolve(t, newdir, new, COW_NAME, &r.to) != 0)
 		return COW_VERDICT_CONTINUE;
 	/* Between a tree and elsewhere it is EXDEV, and the kernel says so. */
 	if (tree_of(&r.from) == NULL || tree_of(&r.from) != tree_of(&r.to))

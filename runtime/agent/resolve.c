@@ -219,7 +219,7 @@ static int end_at(struct walk *w, struct cow_location *l, const char *name, int 
 }
 
 /* One component. 0: go on, -1: *l is complete, else an errno. */
-static int step(struct walk *w, bool follow, struct cow_location *l)
+static int step(struct walk *w, enum cow_follow follow, struct cow_location *l)
 {
 	char name[NAME_MAX + 1];
 	cleanup_close int fd = -1;
@@ -250,7 +250,7 @@ static int step(struct walk *w, bool follow, struct cow_location *l)
 	}
 	if (fstat(fd, &st) != 0)
 		return errno;
-	if (S_ISLNK(st.st_mode) && (!last || follow || l->slash)) {
+	if (S_ISLNK(st.st_mode) && (!last || follow == COW_FOLLOW || (l->slash && follow != COW_NAME))) {
 		int object = -1;
 
 		if (++w->links > LINKS_MAX)
@@ -287,7 +287,7 @@ static int start(struct walk *w, int dirfd, const char *path)
 	return w->at >= 0 ? 0 : EBADF;
 }
 
-static int walk(struct walk *w, bool follow, struct cow_location *l)
+static int walk(struct walk *w, enum cow_follow follow, struct cow_location *l)
 {
 	int result = 0;
 
@@ -304,7 +304,7 @@ static int walk(struct walk *w, bool follow, struct cow_location *l)
 
 struct errand {
 	struct walk *walk;
-	bool follow;
+	enum cow_follow follow;
 	struct cow_location *location;
 	int result;
 };
@@ -317,7 +317,7 @@ static int walk_errand(void *data)
 	return 0;
 }
 
-static int walk_as(struct walk *w, const struct cow_creds *as, bool follow, struct cow_location *l)
+static int walk_as(struct walk *w, const struct cow_creds *as, enum cow_follow follow, struct cow_location *l)
 {
 	struct errand e = {.walk = w, .follow = follow, .location = l};
 	int error;
@@ -328,8 +328,8 @@ static int walk_as(struct walk *w, const struct cow_creds *as, bool follow, stru
 	return error != 0 ? error : e.result;
 }
 
-int cow_resolve_as(const struct cow_target *t, const struct cow_creds *as, int dirfd, const char *path, bool follow,
-		   struct cow_location *l)
+int cow_resolve_as(const struct cow_target *t, const struct cow_creds *as, int dirfd, const char *path,
+		   enum cow_follow follow, struct cow_location *l)
 {
 	struct walk w = {.target = t, .root = -1, .at = -1, .handle = -1, .as = as};
 	enum cow_phase phase;
@@ -355,4 +355,18 @@ int cow_resolve_as(const struct cow_target *t, const struct cow_creds *as, int d
 		finish(&w, l);
 	cow_stats_phase(phase);
 	return result > 0 ? result : 0;
+}
+
+int cow_check_way(const struct cow_target *t, const struct cow_creds *creds, int dirfd, const char *path, int parent)
+{
+	cleanup_location struct cow_location l = COW_LOCATION_NONE;
+	struct stat there;
+	struct stat want;
+	int error = cow_resolve_as(t, creds, dirfd, path, COW_NAME, &l);
+
+	if (error != 0)
+		return error;
+	if (l.parent < 0 || fstat(l.parent, &there) != 0 || fstat(parent, &want) != 0)
+		return ESTALE;
+	return there.st_ino == want.st_ino && there.st_dev == want.st_dev ? 0 : ESTALE;
 }
