@@ -35,9 +35,22 @@ def watched_copy_up(call, plain, branch, known):
                                     branch[:1] == ["ok"] and plain == ["EAGAIN"] and not without_copy_ups(branch[1:]))
 
 
-LIMITS = [stale_reader, watched_copy_up]
+DESCRIPTORS = {"dup", "recvfd"}
+
+
+def stale_descriptor(call, plain, branch, known):
+    """The same for copies of such a descriptor."""
+    return call[1] in DESCRIPTORS and len(plain) == len(branch) == 2 and known.left_behind(plain, branch)
+
+
+LIMITS = [stale_reader, watched_copy_up, stale_descriptor]
 
 
 def excuse(call, plain, branch, known):
     """The limit's reason, or None."""
     return next((limit.__doc__ for limit in LIMITS if limit(call, plain, branch, known)), None)
+
+
+def left_out(entry):
+    """A commit leaves sockets out (cowrun-branch(1)): nobody listens on them any more."""
+    return any(word.startswith("mode=14") for word in entry)
