@@ -132,7 +132,7 @@ static int resume_entry(struct cow_tree *t, int lower, int upper, const char *na
 
 	if (fd < 0 || fstat(fd, &st) != 0)
 		return errno;
-	if (cow_mount_id(fd) != t->upper_mount || (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)))
+	if (cow_mount_id(fd) != t->upper_mount || S_ISLNK(st.st_mode))
 		return 0;
 	marked = cow_mark_get(t->branch, fd, &path);
 	if (marked < 0)

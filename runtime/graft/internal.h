@@ -116,6 +116,7 @@ struct cow_entry {
 	bool made;  /* there is a placeholder of ours */
 	bool gone;  /* the host deleted it meanwhile */
 	bool directory;
+	bool special;   /* its placeholder is one of its own type (FIFO, socket, device), not an empty file */
 	uint64_t mount; /* of its graft */
 	struct file_handle *handle;
 	struct stat st;

@@ -74,6 +74,15 @@ static int copy_link(int lower, int upper, const struct cow_entry *entry)
 	return utimensat(upper, entry->name, times, AT_SYMLINK_NOFOLLOW);
 }
 
+/* An O_PATH descriptor will do. */
+static int set_mode(int fd, mode_t mode)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return chmod(path, mode & 07777);
+}
+
 /* Owner and mode as the lower's: the host's kernel judges renames and deletions by them. */
 static int dress(struct cow_tree *t, int fd, struct cow_entry *entry)
 {
@@ -81,7 +90,7 @@ static int dress(struct cow_tree *t, int fd, struct cow_entry *entry)
 		return -1;
 	if ((entry->st.st_uid != 0 || entry->st.st_gid != 0) && cow_copy_owner(fd, "", &entry->st) != 0)
 		return -1;
-	if (fchmod(fd, entry->st.st_mode & 07777) != 0)
+	if (entry->special ? set_mode(fd, entry->st.st_mode) != 0 : fchmod(fd, entry->st.st_mode & 07777) != 0)
 		return -1;
 	if (t->handles)
 		entry->handle = cow_handle_of(fd);
@@ -100,8 +109,7 @@ static int taken(struct cow_tree *t, int upper, struct cow_entry *entry)
 
 	if (fd < 0 || fstat(fd, &st) != 0)
 		return -1;
-	if (cow_mount_id(fd) != t->upper_mount || S_ISDIR(st.st_mode) != entry->directory ||
-	    (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)))
+	if (cow_mount_id(fd) != t->upper_mount || S_ISDIR(st.st_mode) != entry->directory || S_ISLNK(st.st_mode))
 		return 0;
 	if (cow_mark_get(t->branch, fd, &path) <= 0 || strcmp(path, entry->path) != 0)
 		return 0;
@@ -110,11 +118,40 @@ static int taken(struct cow_tree *t, int upper, struct cow_entry *entry)
 	return 1;
 }
 
+/* A FIFO, socket or device: readdir(3) tells the type of what is beneath the graft. -1 with errno. */
+static int make_special(struct cow_tree *t, int upper, struct cow_entry *entry)
+{
+	int saved;
+	int fd;
+
+	if (mknodat(upper, entry->name, (entry->st.st_mode & S_IFMT) | 0600, entry->st.st_rdev) != 0)
+		return -1;
+	fd = openat(upper, entry->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	entry->special = true;
+	if (fd >= 0 && dress(t, fd, entry) == 0)
+		return fd;
+	saved = errno;
+	cow_close_fd(&fd);
+	unlinkat(upper, entry->name, 0);
+	errno = saved;
+	return -1;
+}
+
 int cow_placeholder_make(struct cow_tree *t, int upper, struct cow_entry *entry)
 {
 	cleanup_close int fd = -1;
 
 	entry->directory = S_ISDIR(entry->st.st_mode);
+	entry->special = false;
+	if (!entry->directory && !S_ISREG(entry->st.st_mode)) {
+		fd = make_special(t, upper, entry);
+		if (fd >= 0)
+			return 1;
+		/* Without rights it is an empty file as the others: no device nodes, and no mark but on files. */
+		if (errno != EPERM)
+			return errno == EEXIST ? taken(t, upper, entry) : -1;
+		entry->special = false;
+	}
 	if (entry->directory && mkdirat(upper, entry->name, 0700) == 0)
 		fd = openat(upper, entry->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	else if (!entry->directory)
