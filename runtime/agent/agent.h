@@ -208,7 +208,8 @@ static inline bool cow_needs_work(enum cow_place_kind place)
 /* calls_*.c, a handler a family; args by position as in the system call's manual page. -ESTALE: once more, please. */
 struct cow_opening {
 	uint64_t flags;
-	bool plain; /* open, openat, creat: no RESOLVE_* flags that could fail it later */
+	bool plain;       /* open, openat, creat: no RESOLVE_* flags that could fail it later */
+	uint64_t resolve; /* those */
 	mode_t mode;
 };
 int cow_do_open(struct cow_target *t, int dirfd, const char *path, const struct cow_opening *o);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -108,11 +109,27 @@ static int open_existing(struct cow_target *t, const struct cow_location *l, con
 		return cow_verdict_of(verdict);
 	truncate = (o->flags & O_TRUNC) != 0 && o->plain && !l->magic && has_fds_to_spare(t);
 	verdict = cow_prepare_object(t, l, truncate, may_open, &wish, &now);
+	/* RESOLVE_* may forbid the way, and the kernel says so first. */
+	if (verdict == -EACCES && o->resolve != 0)
+		return 0;
 	if (verdict != 0 || !l->magic)
 		return verdict;
 	if (cow_sandboxed(t))
 		return l->handle >= 0 ? cow_swap_fd(t, l->handle, now) : -EACCES;
 	return open_instead(t, &creds, now, o->flags);
+}
+
+/* A graft is a mount, and RESOLVE_NO_XDEV crosses none: what is asked for is made real, even if it is only read. */
+static int open_without_crossing(struct cow_target *t, int dirfd, const char *path, const struct cow_opening *o)
+{
+	cleanup_location struct cow_location l;
+	int verdict;
+
+	if (cow_resolve(t, dirfd, path, (o->flags & O_NOFOLLOW) == 0, &l) != 0 || l.object < 0 ||
+	    !cow_needs_work(l.object_place))
+		return COW_VERDICT_CONTINUE;
+	verdict = cow_prepare_object(t, &l, false, NULL, NULL, NULL);
+	return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
 }
 
 int cow_do_open(struct cow_target *t, int dirfd, const char *path, const struct cow_opening *o)
@@ -122,7 +139,8 @@ int cow_do_open(struct cow_target *t, int dirfd, const char *path, const struct 
 	int verdict;
 
 	if ((o->flags & O_PATH) != 0 || !(writes(o->flags) || (o->flags & O_CREAT) != 0))
-		return COW_VERDICT_CONTINUE;
+		return (o->resolve & RESOLVE_NO_XDEV) != 0 ? open_without_crossing(t, dirfd, path, o)
+							   : COW_VERDICT_CONTINUE;
 	if (cow_resolve(t, dirfd, path, follow, &l) != 0)
 		return COW_VERDICT_CONTINUE;
 	if (l.object >= 0)

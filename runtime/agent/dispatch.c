@@ -126,6 +126,7 @@ static int read_open_how(const struct cow_target *t, struct request *r)
 	if (t->args[3] < sizeof(how) || cow_target_memory(t, t->args[2], &how, sizeof(how)) != 0)
 		return EFAULT;
 	r->opening.flags = how.flags;
+	r->opening.resolve = how.resolve;
 	r->opening.plain = false;
 	return 0;
 }
@@ -133,7 +134,8 @@ static int read_open_how(const struct cow_target *t, struct request *r)
 /* Opens that neither write nor create go on whatever their path is. */
 static bool path_matters(const struct request *r)
 {
-	if (r->call != COW_CALL_OPENAT && r->call != COW_CALL_OPEN && r->call != COW_CALL_OPENAT2)
+	if (r->call != COW_CALL_OPENAT && r->call != COW_CALL_OPEN &&
+	    (r->call != COW_CALL_OPENAT2 || (r->opening.resolve & RESOLVE_NO_XDEV) != 0))
 		return true;
 	return (r->opening.flags & (O_ACCMODE | O_CREAT | O_TRUNC)) != 0;
 }
@@ -162,6 +164,7 @@ static int read_request(const struct cow_target *t, struct request *r)
 	r->flags = s->flags < 0 ? 0 : (int)t->args[s->flags];
 	r->no_path = false;
 	r->opening.plain = true;
+	r->opening.resolve = 0;
 	r->opening.flags = r->call == COW_CALL_CREAT ? O_CREAT | O_WRONLY | O_TRUNC : (uint64_t)(uint32_t)r->flags;
 	if (r->call == COW_CALL_OPENAT2 && read_open_how(t, r) != 0)
 		return EFAULT;
