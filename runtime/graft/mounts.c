@@ -142,7 +142,7 @@ char *cow_fd_name(int fd)
 	if (path == NULL)
 		return NULL;
 	slash = strrchr(path, '/');
-	if (slash == NULL) {
+	if (slash == NULL || slash[1] == '\0') { /* "/": outside the root of its mount, as in the stage */
 		errno = ENOENT;
 		return NULL;
 	}

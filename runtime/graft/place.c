@@ -8,7 +8,7 @@
 
 #include "../lib/fd.h"
 
-enum { COW_DEPTH = 2048 };
+enum { COW_DEPTH = 2048, COUNTERPART_TRIES = 3 };
 
 enum cow_place_kind cow_tree_place(struct cow_tree *t, int fd)
 {
@@ -175,7 +175,14 @@ int cow_tree_counterpart(struct cow_tree *t, int fd)
 
 	if (fstat(fd, &st) != 0)
 		return -1;
-	return S_ISDIR(st.st_mode) ? directory_counterpart(t, fd, &st) : cow_file_counterpart(t, fd, &st);
+	for (int tries = 0;; tries++) {
+		int now = S_ISDIR(st.st_mode) ? directory_counterpart(t, fd, &st) : cow_file_counterpart(t, fd, &st);
+
+		if (now >= 0 || tries == COUNTERPART_TRIES)
+			return now;
+		/* A graft that was just taken away has no path before it is in the shadow, and so no names in it. */
+		cow_tree_reap(t);
+	}
 }
 
 static int real_from_graft(struct cow_tree *t, int fd)
