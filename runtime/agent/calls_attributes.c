@@ -153,8 +153,8 @@ int cow_do_access(struct cow_target *t, int dirfd, const char *path, int mode, i
 	if ((mode & W_OK) == 0 || cow_resolve(t, dirfd, path, follow, &l) != 0 || l.object < 0 ||
 	    !cow_needs_work(l.object_place) || S_ISLNK(l.st.st_mode))
 		return COW_VERDICT_CONTINUE;
-	if (!S_ISDIR(l.st.st_mode) && !S_ISREG(l.st.st_mode))
-		return COW_VERDICT_CONTINUE; /* FIFOs and devices are writable on a read-only mount */
+	if (!S_ISDIR(l.st.st_mode) && (!S_ISREG(l.st.st_mode) || l.slash))
+		return COW_VERDICT_CONTINUE; /* FIFOs and devices are writable on a read-only mount; ENOTDIR */
 	error = cow_creds_read(t, &creds);
 	if (error == 0 && (flags & AT_EACCESS) == 0)
 		cow_creds_use_real(&creds);

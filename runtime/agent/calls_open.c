@@ -96,6 +96,8 @@ static int open_existing(struct cow_target *t, const struct cow_location *l, con
 	bool truncate;
 	int verdict;
 
+	if ((o->resolve & RESOLVE_NO_XDEV) != 0)
+		return cow_prepare_object(t, l, false, NULL, NULL, NULL);
 	if (S_ISDIR(l->st.st_mode))
 		return is_tmpfile(o->flags) ? cow_prepare_object(t, l, false, NULL, NULL, NULL) : 0;
 	/* A FIFO or a device is opened for writing through a read-only mount too. */
@@ -122,7 +124,7 @@ static int open_existing(struct cow_target *t, const struct cow_location *l, con
 /* A graft is a mount, and RESOLVE_NO_XDEV crosses none: what is asked for is made real, even if it is only read. */
 static int open_without_crossing(struct cow_target *t, int dirfd, const char *path, const struct cow_opening *o)
 {
-	cleanup_location struct cow_location l;
+	cleanup_location struct cow_location l = COW_LOCATION_NONE;
 	int verdict;
 
 	if (cow_resolve(t, dirfd, path, (o->flags & O_NOFOLLOW) == 0, &l) != 0 || l.object < 0 ||

@@ -44,7 +44,7 @@ static bool names_refused(const struct renaming *r)
 {
 	bool exchange = (r->flags & RENAME_EXCHANGE) != 0;
 
-	if (r->from.parent < 0 || r->from.dots || r->to.parent < 0 || r->to.dots || r->from.object < 0)
+	if (r->from.object < 0)
 		return true;
 	if (r->to.object >= 0 ? (r->flags & RENAME_NOREPLACE) != 0 : exchange)
 		return true;
@@ -114,23 +114,36 @@ static int rename_instead(struct renaming *r)
 	return cow_verdict_of(error);
 }
 
-/* The directory of this end of it; a path that ends in dots has none but the one it leads to. */
-static int prepare_end(struct renaming *r, const struct cow_location *l, int *real)
-{
-	int fd = l->parent >= 0 ? l->parent : l->object;
-	enum cow_place_kind place;
-	struct cow_tree *tree;
-
-	/* Asked only now: making the other end real may have split what this one was found in. */
-	tree = cow_agent_place(r->t->agent, fd, &place);
-	return cow_prepare_directory(r->t, tree, place, fd, real);
-}
-
 static int prepare(struct renaming *r)
 {
-	int verdict = prepare_end(r, &r->from, &r->from_parent);
+	int verdict = cow_prepare_parent(r->t, &r->from, &r->from_parent);
 
-	return verdict == 0 ? prepare_end(r, &r->to, &r->to_parent) : verdict;
+	/* Making the one real may have split what the other was found in. */
+	if (verdict == 0)
+		r->to.parent_tree = cow_agent_place(r->t->agent, r->to.parent, &r->to.parent_place);
+	return verdict == 0 ? cow_prepare_parent(r->t, &r->to, &r->to_parent) : verdict;
+}
+
+static bool ends_in_dots(const struct cow_location *l)
+{
+	return l->parent < 0 || l->dots;
+}
+
+/* "." and ".." are nobody's to rename. To the kernel their directories are on two mounts, perhaps: EXDEV. */
+static int refuse_dots(struct renaming *r)
+{
+	cleanup_creds struct cow_creds creds = {0};
+	cleanup_location struct cow_location from = COW_LOCATION_NONE;
+	cleanup_location struct cow_location to = COW_LOCATION_NONE;
+	int error = cow_creds_read(r->t, &creds);
+
+	if (error == 0)
+		error = cow_resolve_as(r->t, &creds, r->olddir, r->old, COW_NAME, &from);
+	if (error == 0)
+		error = cow_resolve_as(r->t, &creds, r->newdir, r->new, COW_NAME, &to);
+	if (error == 0)
+		error = !ends_in_dots(&r->from) && (r->flags & RENAME_NOREPLACE) != 0 ? EEXIST : EBUSY;
+	return cow_verdict_of(error);
 }
 
 /* For the kernel to do: neither end may be a mount point. */
@@ -152,8 +165,11 @@ static bool grafted(struct renaming *r)
 
 static int within(struct renaming *r)
 {
-	int verdict = prepare(r);
+	int verdict;
 
+	if (ends_in_dots(&r->from) || ends_in_dots(&r->to))
+		return refuse_dots(r);
+	verdict = prepare(r);
 	if (verdict != 0)
 		return verdict;
 	/* On real directories the kernel gives the error that it is. */

@@ -190,6 +190,28 @@ static void note_handle(struct walk *w, const char *name)
 		w->handle = (int)n;
 }
 
+/*
+ * The call's own handle is freshened before the call goes on (l->handle), so what follows the link is looked up in what
+ * the handle's directory has become.
+ */
+static void freshen_way(const struct walk *w, int *object)
+{
+	enum cow_place_kind place;
+	struct cow_tree *tree;
+	int now;
+
+	if (w->handle < 0 || w->magic)
+		return;
+	tree = cow_agent_place(w->target->agent, *object, &place);
+	if (place != COW_PLACE_STALE)
+		return;
+	now = cow_tree_counterpart(tree, *object);
+	if (now < 0)
+		return;
+	close(*object);
+	*object = now;
+}
+
 static void finish(const struct walk *w, struct cow_location *l)
 {
 	l->parent_tree = cow_agent_place(w->target->agent, l->parent, &l->parent_place);
@@ -266,6 +288,7 @@ static int step(struct walk *w, enum cow_follow follow, struct cow_location *l)
 		fd = object;
 		w->magic = last;
 		note_handle(w, name);
+		freshen_way(w, &fd);
 	} else if (last) {
 		return end_at(w, l, name, cow_steal_fd(&fd), &st);
 	}
@@ -357,16 +380,24 @@ int cow_resolve_as(const struct cow_target *t, const struct cow_creds *as, int d
 	return result > 0 ? result : 0;
 }
 
+static bool same_directory(int a, int b)
+{
+	struct stat x;
+	struct stat y;
+
+	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_ino == y.st_ino && x.st_dev == y.st_dev;
+}
+
 int cow_check_way(const struct cow_target *t, const struct cow_creds *creds, int dirfd, const char *path, int parent)
 {
 	cleanup_location struct cow_location l = COW_LOCATION_NONE;
-	struct stat there;
-	struct stat want;
+	cleanup_close int now = -1;
 	int error = cow_resolve_as(t, creds, dirfd, path, COW_NAME, &l);
 
 	if (error != 0)
 		return error;
-	if (l.parent < 0 || fstat(l.parent, &there) != 0 || fstat(parent, &want) != 0)
-		return ESTALE;
-	return there.st_ino == want.st_ino && there.st_dev == want.st_dev ? 0 : ESTALE;
+	/* By a stale handle it leads to what the directory was. */
+	if (l.parent_place == COW_PLACE_STALE)
+		now = cow_tree_counterpart(l.parent_tree, l.parent);
+	return same_directory(now >= 0 ? now : l.parent, parent) ? 0 : ESTALE;
 }

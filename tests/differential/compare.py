@@ -3,8 +3,13 @@
 id=     which inode. A branch may give an inode of the lower one new number, once: when it is copied up or split. So each inode of
         the plain copy stands for one in the branch, or for two if it was there at the start; and none of those stands for two.
 dev=    which device: one of the plain run stands for one of the branch's.
+#N      the name of a file that never had one: its inode's number.
 atime=  compared where neither side says "now": reading through a read-only mount moves no access time.
 """
+
+import re
+
+UNNAMED = re.compile(r"#\d+(?=%20\(deleted\))")
 
 
 class Correspondence:
@@ -63,4 +68,4 @@ def same_word(known, plain, branch):
         return known.same_device(plain, branch)
     if plain.startswith("atime=") and branch.startswith("atime="):
         return plain == branch or "atime=now" in (plain, branch)
-    return plain == branch
+    return UNNAMED.sub("#", plain) == UNNAMED.sub("#", branch)

@@ -11,28 +11,32 @@ def stale_reader(call, plain, branch, known):
     return call[1] in READERS and known.left_behind(plain, branch)
 
 
-MOVED_FROM, MOVED_TO, DIRECTORY, DIRECTORY_TOUCHED = 0x40, 0x80, 0x40000000, "40000004"
+MOVED_FROM, MOVED_TO, DELETE, TOUCHED = 0x40, 0x80, 0x200, 0x40000004
 
 
 def without_copy_ups(events):
-    """Events but for those of split and copy-up: a name that goes and comes at once. Equal ones in a row are one (inotify(7))."""
+    """Events but for what split and copy-up add: a name that goes and comes at once, a directory's times set. What is deleted
+    without having been changed before is moved away. Equal events in a row are one (inotify(7))."""
     kept = []
     for event in events:
-        mask, _, name = event.partition(":")
-        if kept and name and int(mask, 16) & MOVED_TO:
-            before, _, gone = kept[-1].partition(":")
-            if gone == name and int(before, 16) == int(mask, 16) - MOVED_TO + MOVED_FROM:
-                kept.pop()
-                continue
-        if event != DIRECTORY_TOUCHED and event not in kept[-1:]:
+        mask, colon, name = event.partition(":")
+        mask = int(mask, 16)
+        if mask & MOVED_TO and kept and kept[-1] == f"{mask - MOVED_TO + MOVED_FROM:x}:{name}":
+            kept.pop()
+            continue
+        if mask & DELETE:
+            mask += MOVED_FROM - DELETE
+        event = f"{mask:x}{colon}{name}"
+        if mask != TOUCHED and event not in kept[-1:]:
             kept.append(event)
     return kept
 
 
 def watched_copy_up(call, plain, branch, known):
-    """A watch on a directory sees the first change of an entry of it as that entry being replaced, and the directory's times set."""
-    return call[1] == "events" and (without_copy_ups(branch[1:]) == without_copy_ups(plain[1:]) or
-                                    branch[:1] == ["ok"] and plain == ["EAGAIN"] and not without_copy_ups(branch[1:]))
+    """inotify: a watch on a directory sees the first change of an entry of it as that entry being replaced."""
+    if call[1] != "events" or not all(result in (["EAGAIN"], ["ok", *result[1:]]) for result in (plain, branch)):
+        return False
+    return without_copy_ups(branch[1:]) == without_copy_ups(plain[1:])
 
 
 DESCRIPTORS = {"dup", "recvfd"}
