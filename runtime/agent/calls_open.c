@@ -101,8 +101,8 @@ static int open_existing(struct cow_target *t, const struct cow_location *l, con
 	if (S_ISDIR(l->st.st_mode))
 		return is_tmpfile(o->flags) ? cow_prepare_object(t, l, false, NULL, NULL, NULL) : 0;
 	/* A FIFO or a device is opened for writing through a read-only mount too. */
-	if (!S_ISREG(l->st.st_mode) || !writes(o->flags) || (o->flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL) ||
-	    (o->flags & O_DIRECTORY) != 0)
+	if (!S_ISREG(l->st.st_mode) || l->slash || !writes(o->flags) ||
+	    (o->flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL) || (o->flags & O_DIRECTORY) != 0)
 		return 0;
 	if (cow_creds_read(t, &creds) != 0)
 		return -EACCES;
