@@ -313,7 +313,8 @@ int main(int argc, char **argv)
 		install_filter(o.listener_fd);
 	if (o.landlock)
 		restrict_self();
-	if (o.cwd != NULL && chdir(o.cwd) < 0)
+	/* The delegate goes there before it becomes a user who perhaps may not. */
+	if (o.cwd != NULL && chdir(o.cwd) < 0 && errno != EACCES)
 		die(EXIT_OURS, errno, "chdir to cwd (\"", o.cwd, "\") set in config.json failed");
 	run(o.argv);
 }
