@@ -18,6 +18,7 @@ class Correspondence:
     def __init__(self, plain, lower):
         """From the two trees before the run: lists of words, equal but for what is to be learnt."""
         self.now, self.before, self.owner, self.devices = {}, {}, {}, {}
+        self.replaced = set()
         for mine, theirs in zip(plain, lower):
             first, second = tagged(mine, "id="), tagged(theirs, "id=")
             if first and second:
@@ -40,14 +41,19 @@ class Correspondence:
     def same_device(self, plain, branch):
         return self.devices.setdefault(plain, branch) == branch
 
-    def on_lower(self, words):
-        """Does a result say that it comes from an object of the lower?"""
-        return tagged(words, "id=") in self.before
+    def look_ahead(self, pairs, plain_tree):
+        """Learns from all pairs of results, and from the tree at the end, which of the first inodes were copied up or deleted."""
+        there = {tagged(words, "id=") for words in plain_tree}
+        for plain, branch in pairs:
+            mine, theirs = tagged(plain, "id="), tagged(branch, "id=")
+            if mine in self.now and theirs and theirs != self.now[mine] and theirs not in self.before:
+                self.replaced.add(self.now[mine])
+        self.replaced.update(theirs for mine, theirs in self.now.items() if mine not in there)
 
     def left_behind(self, plain, branch):
-        """The branch's answer is of the lower's object, the name has another one by now."""
+        """The branch's answer is of an object of the lower that it has no more: a descriptor that was opened before."""
         inode = tagged(branch, "id=")
-        return inode in self.before and self.now.get(tagged(plain, "id=")) != inode
+        return inode in self.replaced and self.before.get(inode) == tagged(plain, "id=")
 
 
 def tagged(words, tag):

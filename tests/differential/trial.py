@@ -123,14 +123,16 @@ class Trial:
         return runs
 
     def compare_calls(self, plain, branch):
-        for number, call in enumerate(self.case.calls):
-            a, b = self.result(plain, number), self.result(branch, number)
+        pairs = [(self.result(plain, number), self.result(branch, number)) for number in range(len(self.case.calls))]
+        trees = [[line.split() for line in output if line.startswith("tree ")] for output in (plain, branch)]
+        by_path = {line[1]: line for line in trees[1]}
+        self.known.look_ahead(pairs + [(line, by_path.get(line[1], [])) for line in trees[0]], trees[0])
+        for number, (call, (a, b)) in enumerate(zip(self.case.calls, pairs)):
             self.results.append((call.split()[1], "ok" in a))
             found = self.judge(call.split(), f"call {number}: {call}", number, a, b)
             if found is not None:
                 return found
-        return self.compare_trees([line.split() for line in plain if line.startswith("tree ")],
-                                  [line.split() for line in branch if line.startswith("tree ")], "the tree in the container")
+        return self.compare_trees(*trees, "the tree in the container")
 
     def show(self, plain, branch):
         """Both results of every call, to look at a case."""
