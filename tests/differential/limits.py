@@ -2,6 +2,8 @@
 
 A function gets the call's words, the two results and the correspondence of inodes. Its first line is the reason.
 """
+import os
+import re
 
 READERS = {"pread", "read", "mread", "fstat", "statx", "stat", "fgetxattr", "flistxattr", "copyrange", "exec"}
 
@@ -47,7 +49,33 @@ def stale_descriptor(call, plain, branch, known):
     return call[1] in DESCRIPTORS and len(plain) == len(branch) == 2 and known.left_behind(plain, branch)
 
 
-LIMITS = [stale_reader, watched_copy_up, stale_descriptor]
+def path_only(call, plain, branch, known):
+    """A descriptor opened with O_PATH in a directory of the lower becomes one for reading when that directory is changed."""
+    return plain[0] == "EBADF" and "path-only" in plain
+
+
+def path_only_flags(call, plain, branch, known):
+    """The same in what F_GETFL says."""
+    return call[1] == "getfl" and all(len(words) == 2 and words[0] == "ok" for words in (plain, branch)) and \
+        int(plain[1]) & os.O_PATH != 0 and int(branch[1]) & os.O_PATH == 0
+
+
+def link_by_descriptor(call, plain, branch, known):
+    """linkat(2) with AT_EMPTY_PATH of a file of the lower is refused, as for a descriptor of somebody else's."""
+    return call[1] == "linkat" and call[3] == "%" and plain == ["ok"] and branch == ["ENOENT"]
+
+
+HANDLE_PATH = re.compile("(/proc/(self|thread-self)/fd|/dev/fd)/[0-9]+/")
+LOOKS = READERS | {"lstat", "fstatat", "content", "readlink", "readlinkat", "access", "faccessat", "faccessat2", "getxattr",
+                   "lgetxattr", "listxattr", "llistxattr"}
+
+
+def way_through_handle(call, plain, branch, known):
+    """A path through /proc/self/fd/N of a directory opened before it was changed shows, to calls that only read, what it was."""
+    return call[1] in LOOKS and any(HANDLE_PATH.match(word) for word in call[2:])
+
+
+LIMITS = [stale_reader, watched_copy_up, stale_descriptor, path_only, path_only_flags, link_by_descriptor, way_through_handle]
 
 
 def excuse(call, plain, branch, known):

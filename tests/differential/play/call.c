@@ -188,7 +188,14 @@ static void run_plain(const struct plain_call *p, struct call *c)
 		say_done(c->result, value);
 }
 
-void run_call(struct call *c)
+/* Descriptors that only name refuse nearly everything; that it was such a one is said with the refusal. */
+static void note_path_only(struct call *c)
+{
+	if (strcmp(c->result->text, "EBADF") == 0 && (fcntl(slot_fd(c, 0), F_GETFL) & O_PATH) != 0)
+		say(c->result, " path-only");
+}
+
+static void find_and_run(struct call *c)
 {
 	static const struct named_operation *const families[] = {open_operations, read_operations, memory_operations,
 								 message_operations, process_operations};
@@ -205,4 +212,10 @@ void run_call(struct call *c)
 				return;
 			}
 	say(c->result, "no such call");
+}
+
+void run_call(struct call *c)
+{
+	find_and_run(c);
+	note_path_only(c);
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -27,11 +28,16 @@ void say_identity(struct result *r, int dirfd, const char *path, bool follow)
 	struct file_handle *handle = (struct file_handle *)bytes;
 	char room[4200];
 	int mount;
+	const char *name;
+	int flags;
 	bool self = dirfd != AT_FDCWD && (path == NULL || *path == '\0');
 
 	handle->handle_bytes = MAX_HANDLE_SZ;
-	if (syscall(SYS_name_to_handle_at, AT_FDCWD, at_path(room, sizeof(room), dirfd, path), handle, &mount,
-		    follow || self ? AT_SYMLINK_FOLLOW : 0) != 0) {
+	flags = follow || self ? AT_SYMLINK_FOLLOW : 0;
+	name = at_path(room, sizeof(room), dirfd, path);
+	if (syscall(SYS_name_to_handle_at, AT_FDCWD, name, handle, &mount, flags) != 0 &&
+	    (name != room ||
+	     syscall(SYS_name_to_handle_at, PROC_FD, name + strlen("/proc/"), handle, &mount, flags) != 0)) {
 		say(r, " id=?");
 		return;
 	}

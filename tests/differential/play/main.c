@@ -28,9 +28,10 @@ static int play(const char *path)
 {
 	char line[LINE_ROOM];
 	FILE *program = fopen(path, "re");
+	int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	unsigned count = 0;
 
-	if (program == NULL || actor_fork(0) != 0) {
+	if (program == NULL || dup3(proc, PROC_FD, O_CLOEXEC) < 0 || actor_fork(0) != 0) {
 		perror(path);
 		return 1;
 	}

@@ -19,6 +19,7 @@ enum {
 	ACTORS = 8,
 	ARGUMENTS = 12,
 	SLOTS = 32,
+	PROC_FD = 199,  /* /proc, also for who has another root */
 	FIRST_FD = 200, /* slot N is descriptor FIRST_FD + N */
 	LINE_ROOM = 16384,
 	RESULT_ROOM = 32768,
