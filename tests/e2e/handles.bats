@@ -176,12 +176,3 @@ for name in "README", "new", "src/deep/er/file":
         same(ran.returncode, 1, f"lockf of {name} elsewhere")
 EOF
 }
-
-# bats test_tags=cowrun
-@test "known limit: a reader that was there first keeps the lower's content, as on overlayfs" {
-  python_in_branch <<'EOF'
-fd = os.open("README", os.O_RDONLY)
-write("README", "new")
-same((os.pread(fd, 100, 0), read("README")), (b"a lower file\n", "new"), "before and after")
-EOF
-}
