@@ -201,6 +201,43 @@ fcntl.flock(after, fcntl.LOCK_EX | fcntl.LOCK_NB)
 EOF
 }
 
+@test "inotify: the first change of a lower entry shows as a replacement of it; a watch on a lower file copies it up" {
+  python_in_branch <<'EOF'
+import ctypes, struct
+libc = ctypes.CDLL(None, use_errno=True)
+def events(fd):
+    data, found = os.read(fd, 1 << 16), []
+    while data:
+        _, mask, _, size = struct.unpack_from("iIII", data)
+        found.append((mask & 0xfff, data[16:16 + size].rstrip(b"\0").decode()))
+        data = data[16 + size:]
+    return found
+ACCESS, MODIFY, MOVED_FROM, MOVED_TO = 0x1, 0x2, 0x40, 0x80
+fd = libc.inotify_init1(os.O_CLOEXEC)
+check(libc.inotify_add_watch(fd, b"many", MODIFY | MOVED_FROM | MOVED_TO) > 0, "watch")
+write("many/1", "x", os.O_WRONLY)
+seen = events(fd)
+check((MOVED_TO, "1") in seen and (MODIFY, "1") in seen, f"first change: {seen}")
+write("many/1", "y", os.O_WRONLY)
+same(events(fd), [(MODIFY, "1")], "second change")
+before = os.stat("README").st_ino
+check(libc.inotify_add_watch(fd, b"README", MODIFY) > 0, "watch")
+check(os.stat("README").st_ino != before, "README was not copied")
+EOF
+  branch_is "$ID" "M many/1"
+}
+
+@test "reading an unchanged file moves no access time" {
+  python_in_branch <<'EOF'
+before = os.stat("README").st_atime_ns
+read("README")
+same(os.stat("README").st_atime_ns, before, "README")
+os.utime("many/1", ns=(1, 10**18))
+read("many/1")
+check(os.stat("many/1").st_atime_ns != 1, "a file of the branch, read under relatime")
+EOF
+}
+
 @test "FIFOs, sockets and devices of the lower are the real ones; a commit leaves new sockets out" {
   local reader
   /usr/bin/python3 -c "
