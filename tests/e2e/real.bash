@@ -27,11 +27,7 @@ same_as_plain() {
   cp -a "$LOWER" "$T/copy"
   sleep 0.01 # more than a tick of the kernel's clock
   since=$(date +%s%N)
-  {
-    real_prelude && cat && echo 'echo "--- tree"'
-    echo "cd / && python3 /t/tree.py /work $since '$volatile'"
-    echo 'echo scenario-finished'
-  } >"$SHARE/scripts/$ID"
+  in_script "$since" "$volatile"
   one_run plain
   one_run branch
   alike "what they say" "$T/said.plain" "$T/said.branch"
@@ -46,6 +42,15 @@ same_as_plain() {
   alike "the copy and the lower after the commit" \
     <(/usr/bin/python3 "$SHARE/tree.py" "$T/copy" "$since" "$volatile") \
     <(/usr/bin/python3 "$SHARE/tree.py" "$LOWER" "$since" "$volatile")
+}
+
+# in_script SINCE VOLATILE: the script on stdin, with what comes before and after, is /t/scripts/$ID.
+in_script() {
+  {
+    real_prelude && cat && echo 'echo "--- tree"'
+    echo "cd / && python3 /t/tree.py /work $1 '$2'"
+    echo 'echo scenario-finished'
+  } >"$SHARE/scripts/$ID"
 }
 
 # one_run plain|branch: leaves said.WHICH and tree.WHICH.
