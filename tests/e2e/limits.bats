@@ -145,6 +145,11 @@ EOF
   remove "$ID"
 }
 
+# Every thread of it.
+stands_still() { ! grep -q '^State:.*[^T] (' /proc/"$1"/task/*/status; }
+
+has_said() { output_of "$ID" | grep -q "$1"; }
+
 # In mkdir (83) itself.
 is_in_mkdir() { grep -q '^83 ' "/proc/$1/syscall"; }
 
@@ -158,7 +163,9 @@ libc = ctypes.CDLL(None, use_errno=True)
 open("/dev/shm/ready", "w").close()
 while not os.path.exists("/dev/shm/go"):
     time.sleep(0.01)
-same((libc.mkdir(b"/work/made", 0o755), ctypes.get_errno()), (-1, errno.EINTR), "mkdir")
+result = libc.mkdir(b"/work/made", 0o755), ctypes.get_errno()
+print("mkdir-ended", flush=True)
+same(result, (-1, errno.EINTR), "mkdir")
 check(not os.path.exists("made"), "it was done after all")
 os.mkdir("made")
 check(not failed, "one of these")
@@ -172,8 +179,10 @@ EOF
   # The agent stands still: the call waits for it.
   agent=$(agents)
   kill -STOP "$agent"
+  eventually stands_still "$agent"
   touch "$shm/go"
-  eventually is_in_mkdir "$pid" && kill -USR1 "$pid" && eventually not is_in_mkdir "$pid" || true
+  # It goes on when the call has ended: the kernel may still let the agent have a call that a signal has only woken.
+  eventually is_in_mkdir "$pid" && kill -USR1 "$pid" && eventually has_said mkdir-ended || true
   kill -CONT "$agent"
   eventually test -e "$shm/done" || { output_of "$ID" && return 1; }
   remove "$ID"
