@@ -5,6 +5,7 @@ the same time, and each step is done by one after the other, in an order that ro
 Ratios are taken between neighbours, a sample and the limit's of the same round, and only then the median.
 """
 import os
+import re
 import statistics
 import sys
 from dataclasses import dataclass, field
@@ -143,9 +144,18 @@ class Group:
                     line.add(session.engine.title, took)
 
 
+def wanted(groups):
+    """ONLY: the groups with a step of such a name, as far as that one: steps may need those before them."""
+    pattern = os.environ.get("ONLY", "")
+    for group in groups:
+        last = max((i for i, step in enumerate(group.steps) if re.search(pattern, step.name)), default=None)
+        if last is not None:
+            yield Group(group.part, group.lower, group.steps[:last + 1])
+
+
 def measure(scratch, engines, groups, repetitions, lines):
     """All groups, repetition by repetition."""
-    for group in groups:
+    for group in wanted(groups):
         lines += group.lines
         for repetition in range(repetitions):
             group.repeat(scratch, engines, repetition)
