@@ -97,7 +97,7 @@ struct cow_tree {
 	uint64_t claim_count;
 	pthread_mutex_t links_lock; /* held for long; before structure */
 	struct cow_link_index *links;
-	struct cow_relink *relink; /* during the attach */
+	struct cow_relink *relink;   /* during the attach */
 	pthread_mutex_t orphan_lock; /* before none of the others */
 	struct cow_orphan *orphans;
 	struct cow_nested *nested; /* mounts in the lower; set by the attach */

@@ -49,6 +49,7 @@ class Line:
     name: str
     target: Target
     unit: str = "ns"
+    best: object = min  # of samples
     samples: dict = field(default_factory=dict)
     failed: dict = field(default_factory=dict)  # why, by engine
 
@@ -73,7 +74,7 @@ class Line:
             return None
         low, high = quartiles(ratios)
         return {"median": statistics.median(ratios), "low": low, "high": high,
-                "best": min(self.samples[engine]) / max(min(self.samples["plain"]), 1e-9)}
+                "best": self.best(self.samples[engine]) / max(self.best(self.samples["plain"]), 1e-9)}
 
     def verdicts(self):
         """What is promised of cowrun here: a list of (what, kept)."""

@@ -90,7 +90,7 @@ def measure(scratch, engines, lines):
     """MANY: how many at once."""
     lower = scratch.lower("many", lambda directory: make_tree(os.path.join(directory, "tree"), 200))
     for count in map(int, os.environ.get("MANY", "1 10 50 100").split()):
-        started = Line("many", f"{count} containers at once: until all have started", None)
+        started = Line("many", f"{count} containers at once: starts per second", None, "/s", max)
         memory = Line("many", f"{count} containers: PSS of agent or server, each", Target(most=2048) if count == 1 else None, "KiB")
         mounts = Line("many", f"{count} containers: mounts of one", None, "mounts")
         lines += [started, memory, mounts]
@@ -98,7 +98,7 @@ def measure(scratch, engines, lines):
             for engine in rotated(engines, repetition):
                 crowd = Crowd(scratch, engine, lower, count)
                 try:
-                    started.add(engine.title, crowd.took)
+                    started.add(engine.title, count / (crowd.took / 1e9))
                     time.sleep(1.5)  # what agents do about once a second is done
                     if engine.title != "plain" and crowd.helpers() > 0:
                         memory.add(engine.title, crowd.helpers() / count)

@@ -4,7 +4,6 @@ A tree is a list of entries, parents first. Each is a line of a case: KIND PATH 
 %XX. All is of the past, so that a changed time shows.
 """
 import os
-import socket
 import stat
 import struct
 from dataclasses import dataclass, field
