@@ -189,7 +189,7 @@ static bool as_expected(const struct fixture *f, const struct expectation *e)
 /* Those that look at names must not be shown more than the process itself would see. */
 static bool as_user(const struct fixture *f)
 {
-	struct cow_creds nobody = {.fsuid = 65534, .fsgid = 65534, .uid = 65534, .gid = 65534};
+	struct cow_creds nobody = {.fsuid = 65534, .fsgid = 65534, .uid = 65534, .gid = 65534, .userns = -1};
 	struct cow_location l = {.parent = -1, .object = -1};
 	char full[200];
 	int error;
