@@ -43,12 +43,19 @@ struct cow_graft *cow_queue_take(struct cow_graft_queue *q);
 /* Without `structure`: */
 int cow_table_state(struct cow_tree *t, uint64_t mount);  /* enum cow_graft_state, or -1 */
 char *cow_table_path(struct cow_tree *t, uint64_t mount); /* of an attached graft; caller frees */
-/* The placeholder of the attached graft of that lower object, and its mount id; NULL if there is none. Caller frees. */
-struct file_handle *cow_table_placeholder(struct cow_tree *t, const struct stat *lower, uint64_t *mount);
+/*
+ * The attached graft of that lower object: its mount id, and its placeholder's handle (caller frees), or NULL without
+ * handles. False if there is none.
+ */
+bool cow_table_attached(struct cow_tree *t, const struct stat *lower, uint64_t *mount,
+			struct file_handle **placeholder);
 
 size_t cow_table_count(struct cow_tree *t, const struct stat *lower); /* how many attached ones it has */
 struct cow_names;
 void cow_table_names(struct cow_tree *t, const struct stat *lower, struct cow_names *names);
+
+/* where.c: the path below the workdir at which an attached graft is now, or NULL. Caller frees. */
+char *cow_graft_where(struct cow_tree *t, uint64_t mount, const struct file_handle *placeholder);
 
 /* nested.c: mounts in the lower */
 int cow_nested_find(struct cow_tree *t); /* at the attach; 0 or an errno */

@@ -231,17 +231,17 @@ struct cow_name *cow_names_add(struct cow_names *names)
 	return n;
 }
 
-/* Where it stands by the place of its placeholder; without handles, where the lower has it. Caller frees. */
+/* Where it stands; if that cannot be told (no handles, before Linux 6.8), where the lower has it. Caller frees. */
 static char *place_of(struct cow_tree *t, const struct cow_name *n, int *top)
 {
-	cleanup_close int placeholder = n->handle == NULL ? -1 : cow_handle_open(t->upper_by_handle, n->handle);
+	cleanup_free char *where = cow_graft_where(t, n->mount, n->handle);
 	cleanup_free char *dir = NULL;
 	cleanup_close int lower = -1;
 	const char *slash = strrchr(n->path, '/');
 
-	if (placeholder >= 0) {
+	if (where != NULL) {
 		*top = fcntl(t->upper, F_DUPFD_CLOEXEC, 3);
-		return cow_tree_relative(t, placeholder);
+		return cow_steal_ptr(&where);
 	}
 	dir = strndup(n->path, slash != NULL ? (size_t)(slash - n->path) : 0);
 	if (dir == NULL)

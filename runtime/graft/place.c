@@ -49,12 +49,12 @@ int cow_graft_open(struct cow_tree *t, const struct stat *lower)
 {
 	for (int tries = 0; tries < COW_TRIES; tries++) {
 		uint64_t mount;
-		cleanup_free struct file_handle *handle = cow_table_placeholder(t, lower, &mount);
-		cleanup_close int placeholder = handle == NULL ? -1 : cow_handle_open(t->upper_by_handle, handle);
-		cleanup_free char *path = placeholder < 0 ? NULL : cow_tree_relative(t, placeholder);
+		cleanup_free struct file_handle *handle = NULL;
+		bool known = cow_table_attached(t, lower, &mount, &handle);
+		cleanup_free char *path = known ? cow_graft_where(t, mount, handle) : NULL;
 		cleanup_close int fd = path == NULL ? -1 : cow_open_beneath(t->upper, path, O_PATH, 0);
 
-		if (handle == NULL)
+		if (!known)
 			break;
 		if (fd >= 0 && cow_mount_id(fd) == mount)
 			return cow_steal_fd(&fd);

@@ -94,20 +94,21 @@ static bool is_attached(const struct cow_graft *g, const struct stat *lower)
 	return g->lower.ino == lower->st_ino && g->lower.dev == lower->st_dev && g->state == COW_GRAFT_ATTACHED;
 }
 
-struct file_handle *cow_table_placeholder(struct cow_tree *t, const struct stat *lower, uint64_t *mount)
+bool cow_table_attached(struct cow_tree *t, const struct stat *lower, uint64_t *mount, struct file_handle **placeholder)
 {
-	struct file_handle *copy = NULL;
 	const struct cow_graft *g;
 
+	*placeholder = NULL;
 	pthread_mutex_lock(&t->table_lock);
 	for (g = t->by_lower[lower_bucket(lower->st_dev, lower->st_ino)]; g != NULL; g = g->next_by_lower)
-		if (is_attached(g, lower) && g->placeholder != NULL) {
-			copy = cow_handle_copy(g->placeholder);
-			*mount = g->mount;
+		if (is_attached(g, lower))
 			break;
-		}
+	if (g != NULL) {
+		*mount = g->mount;
+		*placeholder = g->placeholder != NULL ? cow_handle_copy(g->placeholder) : NULL;
+	}
 	pthread_mutex_unlock(&t->table_lock);
-	return copy;
+	return g != NULL;
 }
 
 size_t cow_table_count(struct cow_tree *t, const struct stat *lower)

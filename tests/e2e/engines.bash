@@ -142,7 +142,7 @@ bundle_remove() {
 
 # --- podman ----------------------------------------------------------------------------------------------------------
 
-[[ $ROOTLESS ]] && PODMAN_ROOTFS=$COWRUN_TEST_DIR/root || PODMAN_ROOTFS=/:O
+[[ $ROOTLESS ]] && PODMAN_ROOTFS=$COWRUN_TEST_DIR/root:O || PODMAN_ROOTFS=/:O
 
 podman_setup() {
   export CONTAINERS_CONF=$COWRUN_TEST_DIR/containers.conf
