@@ -65,6 +65,9 @@ lower_untouched() {
   }
 }
 
+# For what copies everything: in a user namespace nobody can make device nodes, in a branch or not.
+without_devices() { [[ ! $ROOTLESS ]] || rm "$LOWER/kinds/null"; }
+
 # The same functions for podman and for bundles; output goes to stdout, the exit status is the command's.
 run_container() { remember_lower && IDS+=("$1") && "${ENGINE}_run" "$@"; }
 start() { remember_lower && IDS+=("$1") && "${ENGINE}_start" "$@"; }

@@ -76,6 +76,7 @@ END
 }
 
 @test "cpio: copy-out, copy-in, pass-through" {
+  without_devices
   lower_is_populated
   same_as_plain <<'END'
 find pop src kinds -print0 | sort -z | cpio -0 -o -H newc --reproducible --quiet >all.cpio
@@ -91,6 +92,7 @@ END
 }
 
 @test "cp: -a, -l, -s, -u, -b, --reflink, over what is there; into itself" {
+  without_devices
   lower_is_populated
   same_as_plain <<'END'
 cp -a pop copy
