@@ -20,13 +20,17 @@ db.commit()"
   find "$LOWER" -exec touch -h -d '2020-01-02 03:04:05.678901234' {} +
 }
 
-# Each job has its own part of the tree, and all of them the root.
+# Each job has its own part of the tree, and all of them the root. COWRUN_TEST_STORM: how many times as long.
 many_programs() {
+  echo "n=${COWRUN_TEST_STORM:-1}"
   cat <<'END'
-job_make() { make -s -j2 CFLAGS=-O0 build/libcowrun.a; ar t build/libcowrun.a | sort; touch runtime/lib/fd.c; make -s CFLAGS=-O0 build/libcowrun.a; }
+job_make() {
+  objects=$(cd runtime && printf 'build/obj/runtime/%s.o ' lib/{copy,error,fd,log,place} graft/{bin,claim,names})
+  for ((i = 0; i < n; i++)); do make -s -j2 CFLAGS=-O0 $objects; ls $objects; touch runtime/lib/fd.c; make -s CFLAGS=-O0 $objects; make -s clean; done
+}
 job_git() {
   cd repo
-  for i in {1..6}; do
+  for ((i = 1; i <= 3 * n; i++)); do
     echo "$i" >>"d1/f$((i * 5 + 1 > 30 ? 1 : i * 5 + 1))"; echo new >"d2/new$i"; git add .; git commit -q -m "c$i"
     git stash -q 2>/dev/null; git checkout -q -b "b$i" HEAD~1; git mv d3 "d3-$i"; git commit -q -m "moved $i"; git checkout -q main
     git merge -q --no-edit "b$i"; git mv "d3-$i" d3; git commit -q -m back
@@ -35,31 +39,31 @@ job_git() {
 }
 job_sqlite() {
   for mode in delete wal; do
-    for i in {1..15}; do sqlite3 data.db ".timeout 60000" "pragma journal_mode=$mode" 'update t set n = n + 1' 'select sum(n) from t'; done
+    for ((i = 0; i < 8 * n; i++)); do sqlite3 data.db ".timeout 60000" "pragma journal_mode=$mode" 'update t set n = n + 1' 'select sum(n) from t'; done
   done
 }
 job_copy() {
-  for i in {1..4}; do
+  for ((i = 1; i <= 2 * n; i++)); do
     cp -a pop/a copy; rsync -aH --delete pop/a/ copy/; diff -r pop/a copy; mv copy "copy$i"; tar -cf - "copy$i" | tar -xf - --one-top-level=out
     rm -rf "copy$i"; find out -name '1?' -delete; chmod -R go-r out; rm -r out
   done
   rm -rf pop/a; ls pop/a || true
 }
 job_edit() {
-  for i in {1..40}; do
+  for i in {1..20}; do
     sed -i "s/b/edited $i/" "pop/b/x/y/$i"; echo more >>"pop/b/x/y/$i"; mv "pop/b/x/y/$i" "pop/b/$i"; ln -f "pop/b/$i" "pop/b/l$i"
   done
-  cat pop/b/{1..40} pop/b/l7
+  cat pop/b/{1..20} pop/b/l7
 }
 job_move() {
-  for i in {1..40}; do mv pop/c "pop/c$i"; echo "$i" >>"pop/c$i/x/y/1"; mv "pop/c$i/x" "pop/c$i/z"; mv "pop/c$i" pop/c; mv pop/c/z pop/c/x; done
+  for ((i = 0; i < 20 * n; i++)); do mv pop/c "pop/c$i"; echo "$i" >>"pop/c$i/x/y/1"; mv "pop/c$i/x" "pop/c$i/z"; mv "pop/c$i" pop/c; mv pop/c/z pop/c/x; done
   cat pop/c/x/y/1
 }
 job_temporary() { # in the root, where all jobs' entries are
-  for i in {1..150}; do f=$(mktemp tmp.XXXXXX); echo "$i" >"$f"; mv "$f" tmp; cat tmp >/dev/null; rm tmp; mkdir tmpdir; rmdir tmpdir; done
+  for ((i = 0; i < 60 * n; i++)); do f=$(mktemp tmp.XXXXXX); echo "$i" >"$f"; mv "$f" tmp; cat tmp >/dev/null; rm tmp; mkdir tmpdir; rmdir tmpdir; done
 }
 job_look() { # reads what nobody changes
-  for i in {1..25}; do
+  for ((i = 0; i < 10 * n; i++)); do
     find pop/d src many -type f -print0 | sort -z | xargs -0 cat | md5sum; ls many | wc -l; git -C . hash-object src/main.c README
   done | sort | uniq -c
 }
