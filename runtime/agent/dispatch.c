@@ -330,6 +330,13 @@ static bool only_reads(const struct request *r)
 	       (r->call == COW_CALL_OPENAT && !path_matters(r));
 }
 
+/* These take the branch's own mounts into account, which need no work. */
+static bool is_about_mounts(const struct request *r)
+{
+	return r->call == COW_CALL_MOUNT || r->call == COW_CALL_MOVE_MOUNT || r->call == COW_CALL_OPEN_TREE ||
+	       r->call == COW_CALL_UMOUNT;
+}
+
 /* Can the call go on with nothing done? False: perhaps. */
 static bool needs_nothing(const struct cow_target *t, const struct request *r)
 {
@@ -340,7 +347,7 @@ static bool needs_nothing(const struct cow_target *t, const struct request *r)
 	if (only_reads(r))
 		return true;
 	/* openat2 may have a root of its own. */
-	if (s->path < 0 || r->no_path || !r->opening.plain || !cow_quick_path(t, r->dir, r->path))
+	if (is_about_mounts(r) || s->path < 0 || r->no_path || !r->opening.plain || !cow_quick_path(t, r->dir, r->path))
 		return false;
 	return s->path2 < 0 || cow_quick_path(t, r->dir2, r->path2);
 }
