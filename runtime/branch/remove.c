@@ -11,9 +11,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -40,6 +42,34 @@ static DIR *open_dir(int parent, const char *name)
 	return dir;
 }
 
+/* Takes the flags away that forbid to remove an inode, or what is in it (chattr(1), +i and +a). */
+static void lift_flags(int fd)
+{
+	int flags;
+
+	if (fd >= 0 && ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags & (FS_IMMUTABLE_FL | FS_APPEND_FL)) != 0) {
+		flags &= ~(FS_IMMUTABLE_FL | FS_APPEND_FL);
+		(void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
+	}
+}
+
+/* unlinkat(2), also of what a container with CAP_LINUX_IMMUTABLE did not want to be removed. */
+static int take(int dir, const char *name, int how)
+{
+	cleanup_close int fd = -1;
+	struct stat st;
+
+	if (unlinkat(dir, name, how) == 0)
+		return 0;
+	if (errno != EPERM || fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return -1;
+	lift_flags(dir);
+	if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+		fd = cow_beneath_open(dir, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, true);
+	lift_flags(fd);
+	return unlinkat(dir, name, how);
+}
+
 /* Puts parent/name under a free name in `top`. */
 static int move_to_top(int top, int parent, const char *name, unsigned long *count)
 {
@@ -57,11 +87,11 @@ static int empty_child(int top, DIR *dir, unsigned long *count)
 	struct dirent *de;
 
 	while ((errno = 0, de = readdir(dir)) != NULL) {
-		if (is_dots(de->d_name) || unlinkat(dirfd(dir), de->d_name, 0) == 0 || errno == ENOENT)
+		if (is_dots(de->d_name) || take(dirfd(dir), de->d_name, 0) == 0 || errno == ENOENT)
 			continue;
 		if (errno != EISDIR)
 			return -1;
-		if (unlinkat(dirfd(dir), de->d_name, AT_REMOVEDIR) == 0)
+		if (take(dirfd(dir), de->d_name, AT_REMOVEDIR) == 0)
 			continue;
 		if (errno != ENOTEMPTY && errno != EEXIST)
 			return -1;
@@ -86,11 +116,11 @@ static int sweep_top(int top, unsigned long *count)
 		if (is_dots(de->d_name))
 			continue;
 		progress = 1;
-		if (unlinkat(top, de->d_name, 0) == 0 || errno == ENOENT)
+		if (take(top, de->d_name, 0) == 0 || errno == ENOENT)
 			continue;
 		if (errno != EISDIR || (child = open_dir(top, de->d_name)) == NULL)
 			return -1;
-		if (empty_child(top, child, count) != 0 || unlinkat(top, de->d_name, AT_REMOVEDIR) != 0)
+		if (empty_child(top, child, count) != 0 || take(top, de->d_name, AT_REMOVEDIR) != 0)
 			return -1;
 	}
 	return errno == 0 ? progress : -1;
@@ -108,7 +138,7 @@ int cow_remove_tree(int parent, const char *name)
 		;
 	if (progress < 0)
 		return -1;
-	return unlinkat(parent, name, AT_REMOVEDIR);
+	return take(parent, name, AT_REMOVEDIR);
 }
 
 int cow_branch_remove(struct cow_branch *b, struct cow_error **err)

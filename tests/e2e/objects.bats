@@ -580,3 +580,19 @@ refused("EACCES", os.unlink, "many/2")
 refused("EACCES", os.link, "src/again.c", "again.c")
 EOF
 }
+
+# bats test_tags=cowrun
+@test "a branch with immutable and append-only files is discarded all the same" {
+  ALL_CAPABILITIES=1
+  in_branch <<'EOF'
+mkdir -p fixed/deep/er
+echo x >fixed/deep/file
+echo x >new
+chattr +i new fixed/deep/file fixed/deep fixed README
+chattr +a many/1
+says "not permitted" rm -f README
+says "not permitted" sh -c 'echo x >many/1'
+EOF
+  branch discard "$ID"
+  not grep -rl . "$COWRUN_STORE"/branches/.gone.* "$COWRUN_STORE/branches/$ID"
+}
