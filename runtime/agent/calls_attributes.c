@@ -86,9 +86,9 @@ int cow_do_modify_fd(struct cow_target *t, enum cow_call call, int fd, bool empt
 	tree = cow_agent_place(t->agent, object, &place);
 	if (!cow_needs_work(place) || fstat(object, &st) != 0 || (!empty_path && fd >= 0 && is_path_only(t, fd)))
 		return COW_VERDICT_CONTINUE;
-	/* No FIFO or device has such a command of its file system. */
+	/* FIFOs and devices have no such command of their file system; on a graft they would say EROFS first. */
 	if (call == COW_CALL_IOCTL && !S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
-		return COW_VERDICT_CONTINUE;
+		return -ENOTTY;
 	if (S_ISDIR(st.st_mode))
 		verdict = cow_prepare_directory(t, tree, place, object, &now);
 	else

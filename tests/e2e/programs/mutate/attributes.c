@@ -212,8 +212,11 @@ static long file_setattr_call(const char *p)
 
 static long setflags_fd(int fd)
 {
-	int flags = FS_NOATIME_FL;
+	int flags;
 
+	if (ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0)
+		flags = 0;
+	flags |= FS_NOATIME_FL;
 	return ioctl(fd, FS_IOC_SETFLAGS, &flags);
 }
 
