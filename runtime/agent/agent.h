@@ -57,9 +57,9 @@ struct cow_listener {
 	struct cow_agent *agent;
 	int fd;
 	bool must_poll;
-	pthread_mutex_t receive;     /* the leader's */
-	bool over;                   /* guarded by it */
-	atomic_int workers, waiting; /* threads; those of them that lead or wait to lead */
+	pthread_mutex_t receive;         /* the leader's */
+	bool over;                       /* guarded by it */
+	atomic_int workers, waiting;     /* threads; those of them that lead or wait to lead */
 	bool landlock_given, restricted; /* guarded by agent->lock */
 };
 
