@@ -9,6 +9,7 @@
 #include <linux/openat2.h>
 #include <stdlib.h>
 
+#include "../lib/fd.h"
 #include "../lib/log.h"
 
 enum { X32_BIT = 0x40000000, ATTEMPTS = 100 };
@@ -171,13 +172,24 @@ static int read_request(const struct cow_target *t, struct request *r)
 	return read_paths(t, s, r);
 }
 
+/* Of what is no directory the kernel says ENOTDIR; and calls on a descriptor itself see to it themselves. */
+static int freshen_directory(const struct cow_target *t, int fd)
+{
+	cleanup_close int object = fd >= 0 ? cow_target_fd(t, fd) : -1;
+	struct stat st;
+
+	if (object < 0 || fstat(object, &st) != 0 || !S_ISDIR(st.st_mode))
+		return 0;
+	return cow_freshen(t, fd);
+}
+
 static int freshen_handles(const struct cow_target *t, const struct request *r)
 {
 	int verdict;
 
 	cow_stats_phase(COW_PHASE_HANDLES);
-	verdict = r->dir >= 0 ? cow_freshen(t, r->dir) : 0;
-	return verdict == 0 && r->dir2 >= 0 ? cow_freshen(t, r->dir2) : verdict;
+	verdict = freshen_directory(t, r->dir);
+	return verdict == 0 ? freshen_directory(t, r->dir2) : verdict;
 }
 
 /* The families that name an object by descriptor and path: AT_EMPTY_PATH, or no path at all. */

@@ -399,6 +399,9 @@ int cow_tree_orphan(struct cow_tree *t, int fd, cow_copy_check check, void *data
 		errno = ENOENT;
 		return -1;
 	}
+	known = cow_real_open_nameless(t, &st);
+	if (known >= 0)
+		return known;
 	pthread_mutex_lock(&t->orphan_lock);
 	known = orphan_find(t, &st);
 	if (known < 0) {

@@ -111,6 +111,8 @@ int cow_relink_end(struct cow_tree *t, int lower, cow_regraft regraft); /* 0 or 
 void cow_real_add(struct cow_tree *t, const struct stat *lower, uint64_t mount, int upper);
 /* O_PATH, or -1 with errno (ENOENT: nothing known, or it was deleted since). `mount`: which graft of it, if known. */
 int cow_real_open(struct cow_tree *t, const struct stat *lower, uint64_t mount);
+/* The copy of a file that was copied up and then deleted: as long as somebody has it open. O_PATH, or -1. */
+int cow_real_open_nameless(struct cow_tree *t, const struct stat *lower);
 bool cow_real_is(struct cow_tree *t, const struct stat *lower, int upper); /* is `upper` what it became? */
 void cow_real_free(struct cow_tree *t);
 

@@ -101,6 +101,28 @@ int cow_real_open(struct cow_tree *t, const struct stat *lower, uint64_t mount)
 	return cow_steal_fd(&fd);
 }
 
+int cow_real_open_nameless(struct cow_tree *t, const struct stat *lower)
+{
+	struct file_handle *handles[16];
+	size_t count = 0;
+	int found = -1;
+
+	pthread_mutex_lock(&t->table_lock);
+	for (const struct cow_real *r = *bucket(t, lower); r != NULL && count < 16; r = r->next)
+		if (matches(r, lower) && r->handle != NULL)
+			handles[count++] = cow_handle_copy(r->handle);
+	pthread_mutex_unlock(&t->table_lock);
+	for (size_t i = 0; i < count; i++) {
+		cleanup_close int fd = found < 0 ? cow_handle_open(t->upper_by_handle, handles[i]) : -1;
+		struct stat st;
+
+		if (fd >= 0 && fstat(fd, &st) == 0 && st.st_nlink == 0)
+			found = cow_steal_fd(&fd);
+		free(handles[i]);
+	}
+	return found;
+}
+
 bool cow_real_is(struct cow_tree *t, const struct stat *lower, int upper)
 {
 	struct cow_ident ident;
