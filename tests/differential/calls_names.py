@@ -204,7 +204,7 @@ class NameCalls:
         if process is not actor.process:
             return
         place = self.new_place(actor)
-        if self.chance(0.5):
+        if self.chance(0.5) and slot not in process.slots:
             self.emit(actor, "linkat", slot, "%", *self.at(actor, place), hex(AT_EMPTY_PATH))
         else:
             self.emit(actor, "linkat", "-", f"/proc/self/fd/{200 + slot}", *self.at(actor, place), hex(AT_SYMLINK_FOLLOW))

@@ -50,6 +50,11 @@ class Correspondence:
                 self.replaced.add(self.now[mine])
         self.replaced.update(theirs for mine, theirs in self.now.items() if mine not in there)
 
+    def is_untouched(self, plain, branch):
+        """The branch's answer is of an object of the lower that it still shows."""
+        inode = tagged(branch, "id=")
+        return self.before.get(inode) == tagged(plain, "id=") and self.now.get(tagged(plain, "id=")) == inode
+
     def left_behind(self, plain, branch):
         """The branch's answer is of an object of the lower that it has no more: a descriptor that was opened before."""
         inode = tagged(branch, "id=")

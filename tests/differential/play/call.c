@@ -191,7 +191,7 @@ static void run_plain(const struct plain_call *p, struct call *c)
 /* Descriptors that only name refuse nearly everything; that it was such a one is said with the refusal. */
 static void note_path_only(struct call *c)
 {
-	if (strcmp(c->result->text, "EBADF") == 0 && (fcntl(slot_fd(c, 0), F_GETFL) & O_PATH) != 0)
+	if (strncmp(c->result->text, "EBADF", 5) == 0 && (fcntl(slot_fd(c, 0), F_GETFL) & O_PATH) != 0)
 		say(c->result, " path-only");
 }
 
