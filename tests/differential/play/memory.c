@@ -97,10 +97,12 @@ static void op_setofd(struct call *c)
 	lock(c, F_OFD_SETLK);
 }
 
-/* getfl SLOT */
+/* getfl SLOT. That a link would not have been followed stays in the flags for ever, and means nothing any more. */
 static void op_getfl(struct call *c)
 {
-	say_value(c->result, syscall(SYS_fcntl, slot_fd(c, 0), F_GETFL));
+	long flags = syscall(SYS_fcntl, slot_fd(c, 0), F_GETFL);
+
+	say_value(c->result, flags < 0 ? flags : flags & ~(long)O_NOFOLLOW);
 }
 
 static void op_getfd(struct call *c)
