@@ -41,6 +41,7 @@ struct cow_agent {
 	int lowers[COW_BRANCH_TREES]; /* their mounts, for the hook to attach (graft/lower.h); -1 */
 	bool locked;                  /* all of them */
 	struct cow_error *no_lower;   /* why there are none */
+	size_t mounts;                /* that the trees may have (graft/tree.h: cow_tree_limit); 0: the default */
 	int host_ns, container_ns;
 	int ruleset;          /* Landlock, or -1 */
 	int proc;             /* O_PATH on the host's /proc */

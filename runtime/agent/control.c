@@ -40,6 +40,8 @@ static int make_trees(struct cow_agent *a, int *fds, struct cow_error **err)
 		struct cow_tree_fds of = {take(fds, 0), take(fds, 1), take(fds, 2), take(fds, 3)};
 
 		a->trees[i] = cow_tree_new(a->branch, i, &of, a->container_ns, a->host_ns, err);
+		if (a->trees[i] != NULL)
+			cow_tree_limit(a->trees[i], a->mounts);
 		if (a->trees[i] == NULL || cow_tree_attach(a->trees[i], err) != 0)
 			return cow_error_wrap(err, "workdir %s", a->branch->trees[i].workdir);
 	}
@@ -121,6 +123,7 @@ static void status(struct cow_agent *a, struct cow_json *reply)
 		add_count(tree, "splits", s->splits);
 		add_count(tree, "splitEntries", s->split_entries);
 		add_count(tree, "grafts", s->grafts);
+		add_count(tree, "hydrated", s->hydrated);
 		add_count(tree, "copyUps", s->copy_ups);
 		add_count(tree, "copiedBytes", s->copied_bytes);
 		add_count(tree, "graftsFreed", s->freed);

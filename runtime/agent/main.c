@@ -71,6 +71,7 @@ static int load_branch(struct cow_agent *a, struct cow_error **err)
 	const char *id;
 	const char *store;
 	const char *name;
+	int64_t mounts;
 
 	if (asprintf(&path, "%s/state.json", a->state) < 0)
 		abort();
@@ -83,6 +84,8 @@ static int load_branch(struct cow_agent *a, struct cow_error **err)
 	if (id == NULL || store == NULL || name == NULL)
 		return cow_error_set(err, 0, "%s: no id, store or branch", path);
 	a->id = strdup(id);
+	if (cow_json_int(cow_json_get(state, "mounts"), &mounts) == 0 && mounts > 0)
+		a->mounts = (size_t)mounts;
 	a->branch = cow_branch_load(store, name, err);
 	if (a->branch == NULL)
 		return -1;

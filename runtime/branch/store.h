@@ -76,4 +76,6 @@ char **cow_branch_names(const char *store, struct cow_error **err);
  */
 int cow_mark_set(const struct cow_branch *b, int fd, const char *path);
 int cow_mark_get(const struct cow_branch *b, int fd, char **path);
+/* Can FIFOs, sockets and devices have one? (user.* attributes are for files and directories only.) */
+bool cow_mark_on_special(void);
 int cow_mark_clear(int fd); /* of a descriptor that is not O_PATH; also if there was none */

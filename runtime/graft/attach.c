@@ -53,8 +53,10 @@ static int split_in_place(struct cow_tree *t, int upper, int lower, const char *
 	/* Last: an attach that was killed is begun again (and finds its placeholders by their marks). */
 	if (error == 0)
 		error = cow_split_record(t, upper, path, &st, &entries);
-	if (error == 0)
+	if (error == 0) {
+		cow_entries_settle(t, &entries);
 		cow_real_add(t, &st, 0, upper);
+	}
 	cow_entries_free(&entries);
 	return error;
 }
@@ -90,14 +92,46 @@ static int split_placeholder(struct cow_tree *t, int lower, int upper, const cha
 	return error;
 }
 
+static int cover(struct cow_tree *t, int at, int upper, const char *name, int placeholder,
+		 const struct cow_entry *entry)
+{
+	cleanup_close int mount = -1;
+	int error = 0;
+
+	if (cow_tree_enter(t) != 0)
+		return errno;
+	mount = cow_mount_clone(at, "", S_ISDIR(entry->st.st_mode));
+	if (mount < 0 || cow_mount_attach(mount, upper, name) != 0)
+		error = errno;
+	else {
+		cow_table_add(t, cow_mount_id(mount), &entry->st, entry->path,
+			      t->handles ? cow_handle_of(placeholder) : NULL);
+		cow_nested_note(t, cow_mount_id(mount), mount, entry->path);
+	}
+	cow_tree_leave(t);
+	return error;
+}
+
+/* There are fewer mounts to be had than in the earlier run. */
+static int hydrate_placeholder(struct cow_tree *t, int lower, int upper, const char *name, struct cow_entry *entry)
+{
+	cleanup_close int from = cow_open_beneath(lower, entry->path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	cleanup_free char *staged = cow_stage_name(t, 'h');
+
+	if (from < 0 || cow_hydrate(t, from, t->stage, staged, entry) != 0)
+		return errno;
+	free(cow_steal_ptr(&entry->handle));
+	return renameat(t->stage, staged, upper, name) == 0 ? 0 : errno;
+}
+
 /* Covers one placeholder of an earlier run again. What the host deleted since is not the branch's to keep. */
 static int regraft(struct cow_tree *t, int lower, int upper, const char *name, int placeholder, const char *path)
 {
 	cleanup_close int at = cow_open_beneath(lower, path, O_PATH, 0);
-	cleanup_close int mount = -1;
+	struct cow_entry entry;
 	struct stat up;
 	struct stat st;
-	int error = 0;
+	int error;
 
 	if (fstat(placeholder, &up) != 0)
 		return errno;
@@ -107,17 +141,17 @@ static int regraft(struct cow_tree *t, int lower, int upper, const char *name, i
 		cow_log_warning("%s is no longer in %s", path, t->branch->trees[t->index].lower);
 		return unlinkat(upper, name, S_ISDIR(up.st_mode) ? AT_REMOVEDIR : 0) == 0 ? 0 : errno;
 	}
-	if (cow_tree_enter(t) != 0)
-		return errno;
-	mount = cow_mount_clone(at, "", S_ISDIR(st.st_mode));
-	if (mount < 0 || cow_mount_attach(mount, upper, name) != 0)
-		error = errno;
-	else {
-		cow_table_add(t, cow_mount_id(mount), &st, path, t->handles ? cow_handle_of(placeholder) : NULL);
-		cow_nested_note(t, cow_mount_id(mount), mount, path);
+	entry = (struct cow_entry){.path = (char *)path, .st = st};
+	switch (cow_budget_choose(t, &entry)) {
+	case COW_CHOICE_NONE:
+		return ENOSPC;
+	case COW_CHOICE_COPY:
+		return hydrate_placeholder(t, lower, upper, name, &entry);
+	default:
+		error = cover(t, at, upper, name, placeholder, &entry);
+		cow_budget_release(t, &entry);
+		return error;
 	}
-	cow_tree_leave(t);
-	return error;
 }
 
 static int resume_directory(struct cow_tree *t, int lower, int upper);
@@ -224,6 +258,7 @@ int cow_tree_attach(struct cow_tree *t, struct cow_error **err)
 	error = cow_journal_find_split(journal, &ident) != NULL ? resume(t, lower, upper, journal)
 								: split_in_place(t, upper, lower, "");
 	cow_journal_free(journal);
+	t->attached = true;
 	if (error == ENOSPC)
 		return cow_error_set(err, error, "cannot graft %s (no room for mounts: fs.mount-max, or on the disk)",
 				     t->branch->trees[t->index].lower);

@@ -92,6 +92,8 @@ struct cow_names {
 };
 /* Sees to it that every name in the workdir is a graft of its own. 0 or an errno (of a split). */
 int cow_links_complete(struct cow_tree *t, const struct stat *lower);
+/* Has it one name in the workdir, whatever it has elsewhere? */
+bool cow_links_alone(struct cow_tree *t, const struct stat *lower);
 /* All attached grafts of that lower object, with their places. */
 void cow_names_find(struct cow_tree *t, const struct stat *lower, struct cow_names *names);
 struct cow_name *cow_names_add(struct cow_names *names);
@@ -109,6 +111,8 @@ int cow_relink_end(struct cow_tree *t, int lower, cow_regraft regraft); /* 0 or 
 
 /* real.c: what the lower objects became in the upper since the container started. */
 void cow_real_add(struct cow_tree *t, const struct stat *lower, uint64_t mount, int upper);
+void cow_real_add_known(struct cow_tree *t, const struct stat *lower, const struct cow_ident *upper,
+			struct file_handle *handle); /* which moves */
 /* O_PATH, or -1 with errno (ENOENT: nothing known, or it was deleted since). `mount`: which graft of it, if known. */
 int cow_real_open(struct cow_tree *t, const struct stat *lower, uint64_t mount);
 /* The copy of a file that was copied up and then deleted: as long as somebody has it open. O_PATH, or -1. */
@@ -125,7 +129,9 @@ struct cow_entry {
 	bool made;  /* there is a placeholder of ours */
 	bool gone;  /* the host deleted it meanwhile */
 	bool directory;
-	bool special;   /* its placeholder is one of its own type (FIFO, socket, device), not an empty file */
+	bool hydrated; /* there is a copy; what it is: ident, handle */
+	struct cow_ident ident;
+	bool reserved;  /* counted as a graft to be */
 	uint64_t mount; /* of its graft */
 	struct file_handle *handle;
 	struct stat st;
@@ -141,10 +147,25 @@ int cow_placeholder_make(struct cow_tree *t, int upper, struct cow_entry *entry)
 int cow_placeholders_make(struct cow_tree *t, int lower, const char *path, int upper, struct cow_entries *out);
 /* Grafts them from `lower` onto `upper`; inside enter/leave. 0 or an errno. */
 int cow_placeholders_graft(struct cow_tree *t, int lower, int upper, struct cow_entries *e);
+/* Makes the copies among them known, before they are revealed. */
+void cow_entries_settle(struct cow_tree *t, struct cow_entries *e);
 /* Takes away all that the two made. In the host's namespace. */
 void cow_placeholders_undo(struct cow_tree *t, int upper, struct cow_entries *e);
 int cow_split_record(struct cow_tree *t, int upper, const char *path, const struct stat *lower,
 		     const struct cow_entries *e); /* 0 or an errno */
+
+/* budget.c */
+void cow_budget_set(struct cow_tree *t, size_t present); /* so many mounts are there already */
+enum { COW_CHOICE_GRAFT, COW_CHOICE_COPY, COW_CHOICE_NONE };
+/* What is to become of a lower entry that is no symbolic link: entry->st. A graft is reserved by that. */
+int cow_budget_choose(struct cow_tree *t, struct cow_entry *entry);
+void cow_budget_release(struct cow_tree *t, struct cow_entry *entry);
+
+/*
+ * hydrate.c: makes `name` in `dir` a copy of the regular file `lower` (readable), with its record in the journal; in
+ * entry->st what it was made of. 0 or -1 with errno (ESTALE: no regular file).
+ */
+int cow_hydrate(struct cow_tree *t, int lower, int dir, const char *name, struct cow_entry *entry);
 
 /* place.c */
 enum { COW_TRIES = 16 };                  /* how often what another worker changed is looked at again */

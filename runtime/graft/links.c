@@ -123,16 +123,13 @@ static size_t count_names(struct cow_link_index *index, const struct cow_lower_i
 	return count;
 }
 
-/* The lower directories that hold the file, as far as there are any. Caller frees each and the list; NULL at its end.
- */
-static char **directories_of(struct cow_tree *t, const struct stat *lower)
+/* With links_lock held: walks until all names of the file are known, or there is no more. How many there are. */
+static size_t walk_for(struct cow_tree *t, const struct stat *lower)
 {
 	const struct cow_lower_id id = {lower->st_dev, lower->st_ino};
 	struct cow_link_index *index;
-	char **dirs;
 	size_t count;
 
-	pthread_mutex_lock(&t->links_lock);
 	if (t->links == NULL) {
 		t->links = calloc(1, sizeof(*t->links));
 		if (t->links == NULL)
@@ -142,11 +139,33 @@ static char **directories_of(struct cow_tree *t, const struct stat *lower)
 	index = t->links;
 	while ((count = count_names(index, &id)) < lower->st_nlink && index->walked < index->count)
 		walk_one(t, index);
+	return count;
+}
+
+bool cow_links_alone(struct cow_tree *t, const struct stat *lower)
+{
+	size_t count;
+
+	pthread_mutex_lock(&t->links_lock);
+	count = walk_for(t, lower);
+	pthread_mutex_unlock(&t->links_lock);
+	return count < 2;
+}
+
+/* The lower directories that hold the file. Caller frees each and the list; NULL at its end. */
+static char **directories_of(struct cow_tree *t, const struct stat *lower)
+{
+	const struct cow_lower_id id = {lower->st_dev, lower->st_ino};
+	char **dirs;
+	size_t count;
+
+	pthread_mutex_lock(&t->links_lock);
+	count = walk_for(t, lower);
 	dirs = calloc(count + 1, sizeof(*dirs));
 	if (dirs == NULL)
 		abort();
 	count = 0;
-	for (const struct indexed *n = *bucket(index, &id); n != NULL; n = n->next)
+	for (const struct indexed *n = *bucket(t->links, &id); n != NULL; n = n->next)
 		if (n->lower.ino == id.ino && n->lower.dev == id.dev && (dirs[count++] = strdup(n->dir)) == NULL)
 			abort();
 	pthread_mutex_unlock(&t->links_lock);

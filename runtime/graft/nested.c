@@ -128,6 +128,7 @@ int cow_nested_find(struct cow_tree *t)
 
 	if (error != 0)
 		return error;
+	cow_budget_set(t, rows.count);
 	if (statx(t->lower, "", AT_EMPTY_PATH, STATX_MNT_ID, &sx) != 0)
 		return errno;
 	top = row_of(&rows, (unsigned)sx.stx_mnt_id);

@@ -74,15 +74,6 @@ static int copy_link(int lower, int upper, const struct cow_entry *entry)
 	return utimensat(upper, entry->name, times, AT_SYMLINK_NOFOLLOW);
 }
 
-/* An O_PATH descriptor will do. */
-static int set_mode(int fd, mode_t mode)
-{
-	char path[40];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return chmod(path, mode & 07777);
-}
-
 /* Owner and mode as the lower's: the host's kernel judges renames and deletions by them. */
 static int dress(struct cow_tree *t, int fd, struct cow_entry *entry)
 {
@@ -90,11 +81,37 @@ static int dress(struct cow_tree *t, int fd, struct cow_entry *entry)
 		return -1;
 	if ((entry->st.st_uid != 0 || entry->st.st_gid != 0) && cow_copy_owner(fd, "", &entry->st) != 0)
 		return -1;
-	if (entry->special ? set_mode(fd, entry->st.st_mode) != 0 : fchmod(fd, entry->st.st_mode & 07777) != 0)
-		return -1;
+	if (fchmod(fd, entry->st.st_mode & 07777) != 0) {
+		char self[40];
+
+		snprintf(self, sizeof(self), "/proc/self/fd/%d", fd); /* of a FIFO or the like it is an O_PATH one */
+		if (errno != EBADF || chmod(self, entry->st.st_mode & 07777) != 0)
+			return -1;
+	}
 	if (t->handles)
 		entry->handle = cow_handle_of(fd);
 	return 0;
+}
+
+/* Its type, which readdir(3) tells: the lower's, if that can carry a mark. */
+static mode_t type_of(const struct cow_entry *entry)
+{
+	mode_t type = entry->st.st_mode & S_IFMT;
+
+	return type == S_IFDIR || cow_mark_on_special() ? type : S_IFREG;
+}
+
+/* A descriptor of the new placeholder, or -1. */
+static int make_node(int upper, const char *name, mode_t type)
+{
+	if (type == S_IFREG)
+		return openat(upper, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (type == S_IFDIR)
+		return mkdirat(upper, name, 0700) != 0
+			       ? -1
+			       : openat(upper, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	/* Devices with the number of none. */
+	return mknodat(upper, name, type | 0600, 0) != 0 ? -1 : openat(upper, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 }
 
 /*
@@ -118,44 +135,12 @@ static int taken(struct cow_tree *t, int upper, struct cow_entry *entry)
 	return 1;
 }
 
-/* A FIFO, socket or device: readdir(3) tells the type of what is beneath the graft. -1 with errno. */
-static int make_special(struct cow_tree *t, int upper, struct cow_entry *entry)
-{
-	int saved;
-	int fd;
-
-	if (mknodat(upper, entry->name, (entry->st.st_mode & S_IFMT) | 0600, entry->st.st_rdev) != 0)
-		return -1;
-	fd = openat(upper, entry->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	entry->special = true;
-	if (fd >= 0 && dress(t, fd, entry) == 0)
-		return fd;
-	saved = errno;
-	cow_close_fd(&fd);
-	unlinkat(upper, entry->name, 0);
-	errno = saved;
-	return -1;
-}
-
 int cow_placeholder_make(struct cow_tree *t, int upper, struct cow_entry *entry)
 {
 	cleanup_close int fd = -1;
 
 	entry->directory = S_ISDIR(entry->st.st_mode);
-	entry->special = false;
-	if (!entry->directory && !S_ISREG(entry->st.st_mode)) {
-		fd = make_special(t, upper, entry);
-		if (fd >= 0)
-			return 1;
-		/* Without rights it is an empty file as the others: no device nodes, and no mark but on files. */
-		if (errno != EPERM)
-			return errno == EEXIST ? taken(t, upper, entry) : -1;
-		entry->special = false;
-	}
-	if (entry->directory && mkdirat(upper, entry->name, 0700) == 0)
-		fd = openat(upper, entry->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	else if (!entry->directory)
-		fd = openat(upper, entry->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = make_node(upper, entry->name, type_of(entry));
 	if (fd < 0)
 		return errno == EEXIST ? taken(t, upper, entry) : -1;
 	if (dress(t, fd, entry) == 0)
@@ -167,24 +152,68 @@ int cow_placeholder_make(struct cow_tree *t, int upper, struct cow_entry *entry)
 	return -1;
 }
 
+static int make_placeholder(struct cow_tree *t, int upper, struct cow_entry *entry)
+{
+	int made = cow_placeholder_make(t, upper, entry);
+
+	entry->made = made > 0;
+	if (!entry->made)
+		cow_budget_release(t, entry);
+	return made < 0 ? -1 : 0;
+}
+
+/*
+ * A copy of a file. At an attach the directory is the upper's own already: there it must not be seen before it is
+ * complete and in the journal; and what has the name is a mount point, or was made by an attach that was killed.
+ */
+static int make_copy(struct cow_tree *t, int lower, int upper, struct cow_entry *entry)
+{
+	cleanup_close int from = openat(lower, entry->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	cleanup_free char *staged = NULL;
+
+	if (from < 0)
+		return -1;
+	if (t->attached)
+		return cow_hydrate(t, from, upper, entry->name, entry);
+	if (faccessat(upper, entry->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	staged = cow_stage_name(t, 'h');
+	if (cow_hydrate(t, from, t->stage, staged, entry) != 0)
+		return -1;
+	return renameat(t->stage, staged, upper, entry->name);
+}
+
+/* Of another kind than it was a moment ago: ESTALE, EINVAL (no longer a link), ELOOP (now it is one). */
+static int try_entry(struct cow_tree *t, int lower, int upper, struct cow_entry *entry)
+{
+	entry->made = false;
+	if (fstatat(lower, entry->name, &entry->st, AT_SYMLINK_NOFOLLOW) != 0)
+		return -1;
+	if (S_ISLNK(entry->st.st_mode)) {
+		entry->directory = false;
+		return copy_link(lower, upper, entry);
+	}
+	switch (cow_budget_choose(t, entry)) {
+	case COW_CHOICE_GRAFT:
+		return make_placeholder(t, upper, entry);
+	case COW_CHOICE_COPY:
+		return make_copy(t, lower, upper, entry);
+	default:
+		errno = ENOSPC;
+		return -1;
+	}
+}
+
 /* Whatever stands for a lower entry in the upper. 0 or -1; what is gone by now is entry->gone. */
 static int make_entry(struct cow_tree *t, int lower, int upper, struct cow_entry *entry)
 {
-	int made = -1;
-
-	entry->made = false;
-	if (fstatat(lower, entry->name, &entry->st, AT_SYMLINK_NOFOLLOW) == 0) {
-		if (!S_ISLNK(entry->st.st_mode)) {
-			made = cow_placeholder_make(t, upper, entry);
-			entry->made = made > 0;
-			return made < 0 ? -1 : 0;
-		}
-		entry->directory = false;
-		made = copy_link(lower, upper, entry);
+	for (int tries = 0; tries < HOST_IS_BUSY; tries++) {
+		if (try_entry(t, lower, upper, entry) == 0)
+			return 0;
+		if (errno != ESTALE && errno != EINVAL && errno != ELOOP)
+			break;
 	}
-	if (made == 0)
-		return 0;
-	entry->gone = errno == ENOENT || errno == ESTALE || errno == EINVAL; /* EINVAL: no longer a link */
+	entry->gone = errno == ENOENT || errno == ESTALE || errno == EINVAL || errno == ELOOP;
 	return entry->gone ? 0 : -1;
 }
 
@@ -234,6 +263,7 @@ static int graft_entry(struct cow_tree *t, int lower, int upper, struct cow_entr
 	entry->st = st;
 	entry->mount = cow_mount_id(mount);
 	cow_table_add(t, entry->mount, &st, entry->path, cow_steal_ptr(&entry->handle));
+	cow_budget_release(t, entry);
 	if (entry->directory)
 		cow_nested_note(t, entry->mount, mount, entry->path);
 	return 1;
@@ -254,6 +284,7 @@ int cow_placeholders_graft(struct cow_tree *t, int lower, int upper, struct cow_
 			if (unlinkat(upper, entry->name, entry->directory ? AT_REMOVEDIR : 0) != 0)
 				return errno;
 			free(cow_steal_ptr(&entry->handle));
+			cow_budget_release(t, entry);
 			if (make_entry(t, lower, upper, entry) != 0)
 				return errno;
 		}
@@ -261,11 +292,22 @@ int cow_placeholders_graft(struct cow_tree *t, int lower, int upper, struct cow_
 	return 0;
 }
 
+void cow_entries_settle(struct cow_tree *t, struct cow_entries *e)
+{
+	for (size_t i = 0; i < e->count; i++) {
+		struct cow_entry *entry = &e->list[i];
+
+		if (entry->hydrated)
+			cow_real_add_known(t, &entry->st, &entry->ident, cow_steal_ptr(&entry->handle));
+	}
+}
+
 void cow_placeholders_undo(struct cow_tree *t, int upper, struct cow_entries *e)
 {
 	for (size_t i = 0; i < e->count; i++) {
 		struct cow_entry *entry = &e->list[i];
 
+		cow_budget_release(t, entry);
 		if (entry->mount != 0)
 			cow_table_remove(t, cow_table_by_mount(t, entry->mount));
 		/* The kernel takes the graft with it. */

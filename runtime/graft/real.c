@@ -40,22 +40,40 @@ static int keep(const struct stat *lower, int upper)
 	return fd;
 }
 
+static void add(struct cow_tree *t, const struct stat *lower, struct cow_real *r)
+{
+	r->lower.dev = lower->st_dev;
+	r->lower.ino = lower->st_ino;
+	pthread_mutex_lock(&t->table_lock);
+	r->next = *bucket(t, lower);
+	*bucket(t, lower) = r;
+	pthread_mutex_unlock(&t->table_lock);
+}
+
+void cow_real_add_known(struct cow_tree *t, const struct stat *lower, const struct cow_ident *upper,
+			struct file_handle *handle)
+{
+	struct cow_real *r = calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		abort();
+	r->upper = *upper;
+	r->handle = handle;
+	r->fd = -1;
+	add(t, lower, r);
+}
+
 void cow_real_add(struct cow_tree *t, const struct stat *lower, uint64_t mount, int upper)
 {
 	struct cow_real *r = calloc(1, sizeof(*r));
 
 	if (r == NULL)
 		abort();
-	r->lower.dev = lower->st_dev;
-	r->lower.ino = lower->st_ino;
 	r->mount = mount;
 	(void)cow_ident_of(upper, &r->upper);
 	r->handle = t->handles ? cow_handle_of(upper) : NULL;
 	r->fd = r->handle == NULL ? keep(lower, upper) : -1;
-	pthread_mutex_lock(&t->table_lock);
-	r->next = *bucket(t, lower);
-	*bucket(t, lower) = r;
-	pthread_mutex_unlock(&t->table_lock);
+	add(t, lower, r);
 }
 
 static bool matches(const struct cow_real *r, const struct stat *lower)

@@ -111,6 +111,7 @@ static int reveal(struct splitting *s)
 	if (error == 0) {
 		g = cow_table_by_mount(t, s->mount);
 		place = cow_tree_relative(t, root);
+		cow_entries_settle(t, &s->entries);
 		error = cow_reveal(t, s->staged, s->parent, s->name);
 	}
 	if (error == 0) {

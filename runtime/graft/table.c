@@ -31,6 +31,7 @@ struct cow_graft *cow_table_add(struct cow_tree *t, uint64_t mount, const struct
 	g->state = COW_GRAFT_ATTACHED;
 	g->placeholder = placeholder;
 	g->point = -1;
+	__atomic_add_fetch(&t->grafts, 1, __ATOMIC_SEQ_CST);
 	pthread_mutex_lock(&t->table_lock);
 	slot = &t->by_mount[mount_bucket(mount)];
 	g->next_by_mount = *slot;
@@ -167,6 +168,7 @@ void cow_table_remove(struct cow_tree *t, struct cow_graft *g)
 		at = &(*at)->next_by_lower;
 	*at = g->next_by_lower;
 	pthread_mutex_unlock(&t->table_lock);
+	__atomic_sub_fetch(&t->grafts, 1, __ATOMIC_SEQ_CST);
 	graft_free(g);
 }
 

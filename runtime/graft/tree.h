@@ -66,7 +66,7 @@ struct cow_graft_queue {
 enum { COW_TREE_BUCKETS = 4096 };
 
 struct cow_tree_stats {
-	uint64_t splits, split_entries, grafts, copy_ups, copied_bytes, freed, shadowed;
+	uint64_t splits, split_entries, grafts, hydrated, copy_ups, copied_bytes, freed, shadowed;
 };
 
 /* Only what tree.h's functions are documented to give is for users; the rest is the engine's own. */
@@ -100,6 +100,11 @@ struct cow_tree {
 	struct cow_relink *relink;   /* during the attach */
 	pthread_mutex_t orphan_lock; /* before none of the others */
 	struct cow_orphan *orphans;
+	/* budget.c: grafts that there are, and those that staging has in mind; from which number on they are spared. */
+	size_t grafts, reserved;
+	size_t wanted, grafts_soft, grafts_hard;
+	bool no_clones;            /* the file systems do not share blocks */
+	bool attached;             /* what is made from now on is staged */
 	struct cow_nested *nested; /* mounts in the lower; set by the attach */
 	struct cow_alias *aliases; /* and their clones in the grafts */
 	uint64_t stage_count;
@@ -114,6 +119,11 @@ struct cow_tree_fds {
 struct cow_tree *cow_tree_new(const struct cow_branch *branch, size_t index, const struct cow_tree_fds *fds,
 			      int container_ns, int host_ns, struct cow_error **err);
 void cow_tree_free(struct cow_tree *t);
+/*
+ * Before the attach: from how many mounts on, in all the branch's trees, small files are copied instead of grafted. 0:
+ * half of fs.mount-max, which is the most.
+ */
+void cow_tree_limit(struct cow_tree *t, size_t grafts);
 /* Grafts what the container is to see at its start: the root of a new branch, every placeholder of one that existed. */
 int cow_tree_attach(struct cow_tree *t, struct cow_error **err);
 

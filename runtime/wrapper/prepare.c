@@ -162,6 +162,8 @@ static int write_state(const struct cow_preparation *p, const struct cow_json *s
 		if (texts[i].value != NULL)
 			cow_json_set(o, texts[i].key, cow_json_new_string(texts[i].value));
 	cow_json_set(o, "landlock", cow_json_new_bool(p->request->landlock));
+	if (p->w->settings.mounts > 0)
+		cow_json_set(o, "mounts", cow_json_new_int(p->w->settings.mounts));
 	cow_json_set(o, "trees", trees_json(p));
 	return cow_key_write(&p->key, o, err);
 }

@@ -87,6 +87,9 @@ static int read_members(struct cow_settings *s, const struct cow_json *config, s
 		} else if (strcmp(key, "listener") == 0) {
 			if (set_listener(s, cow_json_string(value), err) != 0)
 				return cow_error_wrap(err, "\"listener\"");
+		} else if (strcmp(key, "mounts") == 0) {
+			if (cow_json_int(value, &s->mounts) != 0 || s->mounts < 1)
+				return cow_error_set(err, 0, "\"mounts\" is no positive number");
 		} else {
 			return cow_error_set(err, 0, "unknown member \"%s\"", key);
 		}

@@ -1,6 +1,8 @@
 /* The configuration file (lib/place.h: cow_place_config) and the variables that override it; man page: FILES. */
 #pragma once
 
+#include <stdint.h>
+
 #include "../lib/error.h"
 
 enum { COW_SETTINGS_RUNTIMES = 16 };
@@ -11,6 +13,7 @@ struct cow_settings {
 	char *runtimes[COW_SETTINGS_RUNTIMES +
 		       1]; /* names or absolute paths, in order of preference; NULL at the end */
 	enum cow_listener_way listener;
+	int64_t mounts; /* that a container's branches may have before small files are copied; 0: not set */
 };
 
 /* A file that is not there means the defaults. The error names the path. */

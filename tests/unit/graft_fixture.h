@@ -41,6 +41,7 @@ struct fixture {
 	char store[PATH_MAX];
 	char view[PATH_MAX]; /* the workdir, through the container's mounts */
 	bool no_handles;     /* as on a file system that has none */
+	size_t mounts;       /* cow_tree_limit() */
 	char volume[256];    /* if not "": where below the workdir the runtime mounts something of its own */
 	struct cow_branch *branch;
 	struct cow_tree *tree;
@@ -242,6 +243,8 @@ static inline bool try_start(struct fixture *f)
 	f->tree = cow_tree_new(f->branch, 0, &fds, f->container_ns, f->host_ns, &err);
 	if (f->tree != NULL && f->no_handles)
 		f->tree->handles = false;
+	if (f->tree != NULL)
+		cow_tree_limit(f->tree, f->mounts);
 	if (f->tree == NULL || cow_tree_attach(f->tree, &err) != 0) {
 		printf("# %s\n", err->message);
 		cow_error_free(err);

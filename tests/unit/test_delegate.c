@@ -227,6 +227,8 @@ static void test_settings(void)
 	expect_settings("{\"runtimes\": [\"bin/runc\"]}", "runtimes");
 	expect_settings("{\"runtimes\": [7]}", "runtimes");
 	expect_settings("{\"listener\": \"x\"}", "listener");
+	expect_settings("{\"mounts\": 0}", "mounts");
+	expect_settings("{\"mounts\": \"many\"}", "mounts");
 	expect_settings("{\"listener\": true}", "listener");
 	expect_settings("{\"runtime\": [\"runc\"]}", "runtime");
 }

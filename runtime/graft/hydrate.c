@@ -1,0 +1,119 @@
+/*
+ * Copying a file ahead of time, in the place of a graft. To the branch it is a copy-up like any other, with its record
+ * in the journal: as long as nothing is changed in it a diff shows nothing.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "../lib/fd.h"
+
+enum { AT_ONCE = 64 << 10 };
+
+/* In two calls, where a file is small and has no holes. 1: done, 0: not such a one, -1 with errno. */
+static int copy_small(int from, int to, const struct stat *st)
+{
+	static __thread char buf[AT_ONCE];
+	ssize_t n;
+
+	if (st->st_size > AT_ONCE || (off_t)st->st_blocks * 512 < st->st_size)
+		return 0;
+	n = pread(from, buf, sizeof(buf), 0);
+	if (n < 0 || n == AT_ONCE)
+		return n < 0 ? -1 : 0;
+	return n == 0 || cow_write_all(to, buf, (size_t)n) == 0 ? 1 : -1;
+}
+
+static int copy_content(struct cow_tree *t, int from, int to, const struct stat *st)
+{
+	uint64_t copied = 0;
+	int small;
+
+	/* One try tells whether the file systems share blocks: then that is the cheapest, also of space. */
+	if (st->st_size > 0 && !t->no_clones) {
+		if (ioctl(to, FICLONE, from) == 0)
+			return 0;
+		t->no_clones = errno == EOPNOTSUPP || errno == ENOTTY || errno == EXDEV;
+	}
+	small = copy_small(from, to, st);
+	if (small != 0)
+		return small < 0 ? -1 : 0;
+	if (cow_copy_content(from, to, st->st_size, &copied) != 0)
+		return -1;
+	__atomic_add_fetch(&t->stats.copied_bytes, copied, __ATOMIC_RELAXED);
+	return 0;
+}
+
+/* As cow_copy_attributes(), for descriptors that are none of O_PATH, and mostly without extended attributes. */
+static int copy_attributes(int from, int to, const struct stat *st)
+{
+	struct timespec times[2] = {st->st_atim, st->st_mtim};
+
+	if (flistxattr(from, NULL, 0) > 0) {
+		if (cow_copy_attributes(from, to, st) != 0)
+			return -1;
+	} else if (((st->st_uid != 0 || st->st_gid != 0) && fchown(to, st->st_uid, st->st_gid) != 0) ||
+		   fchmod(to, st->st_mode & 07777) != 0) {
+		return -1;
+	}
+	return futimens(to, times);
+}
+
+static int record(struct cow_tree *t, int upper, struct cow_entry *entry)
+{
+	struct cow_journal_copy rec = {.lower = entry->path};
+	int error;
+
+	if (cow_ident_of(upper, &rec.upper) != 0)
+		return -1;
+	entry->ident = rec.upper;
+	cow_lower_stamp_of(&rec.stamp, &entry->st);
+	pthread_mutex_lock(&t->journal_lock);
+	error = cow_journal_add_copy(t->journal, &rec);
+	pthread_mutex_unlock(&t->journal_lock);
+	return error;
+}
+
+static int fill(struct cow_tree *t, int lower, int upper, struct cow_entry *entry)
+{
+	if (copy_content(t, lower, upper, &entry->st) != 0 || copy_attributes(lower, upper, &entry->st) != 0)
+		return -1;
+	if (record(t, upper, entry) != 0)
+		return -1;
+	if (t->handles)
+		entry->handle = cow_handle_of(upper);
+	entry->hydrated = true;
+	__atomic_add_fetch(&t->stats.hydrated, 1, __ATOMIC_RELAXED);
+	return 0;
+}
+
+int cow_hydrate(struct cow_tree *t, int lower, int dir, const char *name, struct cow_entry *entry)
+{
+	cleanup_close int upper = -1;
+
+	/* Before the content: what the host writes meanwhile is then newer than the stamp. */
+	if (fstat(lower, &entry->st) != 0)
+		return -1;
+	if (!S_ISREG(entry->st.st_mode)) {
+		errno = ESTALE; /* the host put something else there */
+		return -1;
+	}
+	entry->directory = false;
+	upper = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (upper < 0)
+		return -1;
+	if (fill(t, lower, upper, entry) == 0)
+		return 0;
+	int saved = errno;
+
+	unlinkat(dir, name, 0);
+	errno = saved;
+	return -1;
+}
