@@ -1,6 +1,25 @@
 # Files made, changed and deleted in the branch.
 load helpers
 
+@test "readdir tells every entry's type" {
+  python_in_branch <<'EOF'
+import stat
+kinds = {"fifo": stat.S_IFIFO, "null": stat.S_IFCHR, "link": stat.S_IFLNK, "hard1": stat.S_IFREG}
+
+def types(path):
+    # What readdir(3) says, without a look at the inode.
+    return {entry.name: (entry.is_file(follow_symlinks=False), entry.is_dir(follow_symlinks=False), entry.is_symlink())
+            for entry in os.scandir(path)}
+
+before = types("kinds"), types("."), types("src")
+for path in ["kinds/new", "new", "src/new"]:
+    write(path, "")
+    os.unlink(path)
+same((types("kinds"), types("."), types("src")), before, "types after the split")
+same({name: stat.S_IFMT(os.lstat("kinds/" + name).st_mode) for name in kinds}, kinds, "stat agrees")
+EOF
+}
+
 @test "a created file is there for stat, statx, ls, test and readdir" {
   in_branch <<'EOF'
 echo hello >new
