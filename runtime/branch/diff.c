@@ -56,7 +56,13 @@ static const struct cow_lower_stamp *stamp_of(const struct cow_diff *d, const st
 static int changed(const struct cow_diff *d, const struct cow_node *n, const struct cow_lower_stamp *stamp,
 		   struct cow_error **err)
 {
-	int result = cow_node_changed(n, d->upper, d->lower, stamp);
+	int result;
+
+	/* A copy that was made ahead and not touched since; nobody can set that time. */
+	if (n->copy != NULL && n->copy->ctime_sec == n->ctime.tv_sec && n->copy->ctime_sec != 0 &&
+	    n->copy->ctime_nsec == (uint32_t)n->ctime.tv_nsec)
+		return 0;
+	result = cow_node_changed(n, d->upper, d->lower, stamp);
 
 	if (result < 0) {
 		cleanup_free char *path = cow_node_path(n);

@@ -1,8 +1,8 @@
 /*
  * Record: struct frame, then `size` bytes of payload. Payload of a split: struct split_head, the lower path
  * (NUL-terminated), then for each entry a struct cow_lower_stamp and its name (NUL-terminated); of a copy: struct
- * copy_head and the lower path. Host byte order: a branch does not travel between machines (`cowrun branch export` is
- * for that).
+ * copy_head and the lower path; of a timed copy: struct timed_head and the lower path. Host byte order: a branch does
+ * not travel between machines (`cowrun branch export` is for that).
  */
 #include "journal.h"
 
@@ -15,7 +15,7 @@
 
 #include "../lib/fd.h"
 
-enum { KIND_SPLIT = 1, KIND_COPY = 2 };
+enum { KIND_SPLIT = 1, KIND_COPY = 2, KIND_COPY_TIMED = 3 };
 #define FRAME_MAGIC 0x6a776f63u /* "cowj" */
 
 struct frame {
@@ -35,6 +35,12 @@ struct split_head {
 struct copy_head {
 	struct cow_ident upper;
 	struct cow_lower_stamp stamp;
+};
+
+struct timed_head {
+	struct copy_head copy;
+	int64_t ctime_sec;
+	uint64_t ctime_nsec;
 };
 
 static uint64_t checksum(const char *data, size_t size)
@@ -138,18 +144,22 @@ int cow_journal_add_split(int fd, const struct cow_journal_split *rec)
 
 int cow_journal_add_copy(int fd, const struct cow_journal_copy *rec)
 {
-	struct copy_head head;
-	size_t size = sizeof(struct frame) + sizeof(head) + strlen(rec->lower) + 1;
+	bool timed = rec->ctime_sec != 0 || rec->ctime_nsec != 0;
+	struct timed_head head;
+	size_t headed = sizeof(struct frame) + (timed ? sizeof(head) : sizeof(head.copy));
+	size_t size = headed + strlen(rec->lower) + 1;
 	cleanup_free char *record = calloc(1, size);
 
 	if (record == NULL)
 		return -1;
 	memset(&head, 0, sizeof(head));
-	head.upper = rec->upper;
-	head.stamp = rec->stamp;
-	memcpy(record + sizeof(struct frame), &head, sizeof(head));
-	strcpy(record + sizeof(struct frame) + sizeof(head), rec->lower);
-	return append(fd, KIND_COPY, record, size);
+	head.copy.upper = rec->upper;
+	head.copy.stamp = rec->stamp;
+	head.ctime_sec = rec->ctime_sec;
+	head.ctime_nsec = rec->ctime_nsec;
+	memcpy(record + sizeof(struct frame), &head, headed - sizeof(struct frame));
+	strcpy(record + headed, rec->lower);
+	return append(fd, timed ? KIND_COPY_TIMED : KIND_COPY, record, size);
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
@@ -226,20 +236,24 @@ static struct cow_journal_split *parse_split(const char *p, const char *end)
 	return NULL;
 }
 
-static struct cow_journal_copy *parse_copy(const char *p, const char *end)
+static struct cow_journal_copy *parse_copy(const char *p, const char *end, bool timed)
 {
-	struct copy_head head;
+	struct timed_head head;
+	size_t size = timed ? sizeof(head) : sizeof(head.copy);
 	struct cow_journal_copy *c;
 
-	if ((size_t)(end - p) < sizeof(head))
+	if ((size_t)(end - p) < size)
 		return NULL;
-	memcpy(&head, p, sizeof(head));
-	p += sizeof(head);
+	memset(&head, 0, sizeof(head));
+	memcpy(&head, p, size);
+	p += size;
 	c = calloc(1, sizeof(*c));
 	if (c == NULL)
 		abort();
-	c->upper = head.upper;
-	c->stamp = head.stamp;
+	c->upper = head.copy.upper;
+	c->stamp = head.copy.stamp;
+	c->ctime_sec = head.ctime_sec;
+	c->ctime_nsec = (uint32_t)head.ctime_nsec;
 	c->lower = text_at(&p, end);
 	if (c->lower != NULL)
 		return c;
@@ -274,8 +288,8 @@ static size_t take(struct cow_journal *j, const char *p, size_t left)
 			return 0;
 		j->splits = grow(j->splits, j->nsplits);
 		j->splits[j->nsplits++] = s;
-	} else if (j != NULL && frame.kind == KIND_COPY) {
-		struct cow_journal_copy *c = parse_copy(body, body + frame.size);
+	} else if (j != NULL && (frame.kind == KIND_COPY || frame.kind == KIND_COPY_TIMED)) {
+		struct cow_journal_copy *c = parse_copy(body, body + frame.size, frame.kind == KIND_COPY_TIMED);
 
 		if (c == NULL)
 			return 0;

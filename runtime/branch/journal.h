@@ -51,8 +51,11 @@ struct cow_journal_copy {
 	struct cow_ident upper;
 	const char *lower;
 	struct cow_lower_stamp stamp;
-	const struct cow_journal_copy
-		*other; /* once loaded: the record of another name of it, written earlier; or NULL */
+	/* Change time of the upper file when it was complete, of copies that were made ahead; 0: not known. */
+	int64_t ctime_sec;
+	uint32_t ctime_nsec;
+	/* Once loaded: the record of another name of it, written earlier; or NULL. */
+	const struct cow_journal_copy *other;
 };
 
 void cow_lower_stamp_of(struct cow_lower_stamp *stamp, const struct stat *st);

@@ -121,6 +121,8 @@ static int look(struct reader *r, struct cow_node *n, int fd)
 	n->rdev = makedev(sx.stx_rdev_major, sx.stx_rdev_minor);
 	n->mtime.tv_sec = sx.stx_mtime.tv_sec;
 	n->mtime.tv_nsec = sx.stx_mtime.tv_nsec;
+	n->ctime.tv_sec = sx.stx_ctime.tv_sec;
+	n->ctime.tv_nsec = sx.stx_ctime.tv_nsec;
 	if (n->parent != NULL && !S_ISLNK(n->mode) && (!S_ISREG(n->mode) || n->size == 0))
 		return cow_mark_get(r->branch, fd, &n->mark) < 0 ? -1 : 0;
 	return 0;

@@ -22,7 +22,7 @@ struct cow_node {
 	uint32_t nlink;
 	uint64_t size;
 	dev_t rdev;
-	struct timespec mtime;
+	struct timespec mtime, ctime;
 
 	/* The rest is found by cow_origins_find (origin.h). */
 	char *origin; /* lower path of what this is, "" for the root; NULL: made in the branch */

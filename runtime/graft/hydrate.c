@@ -7,13 +7,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include "../lib/fd.h"
+
+/* Writing through a mapping leaves the times of a file as they are on some file systems, tmpfs among them. */
+bool cow_times_tell(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 &&
+	       (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC || fs.f_type == BTRFS_SUPER_MAGIC);
+}
 
 enum { AT_ONCE = 64 << 10 };
 
@@ -69,11 +80,17 @@ static int copy_attributes(int from, int to, const struct stat *st)
 static int record(struct cow_tree *t, int upper, struct cow_entry *entry)
 {
 	struct cow_journal_copy rec = {.lower = entry->path};
+	struct stat st;
 	int error;
 
-	if (cow_ident_of(upper, &rec.upper) != 0)
+	if (cow_ident_of(upper, &rec.upper) != 0 || fstat(upper, &st) != 0)
 		return -1;
 	entry->ident = rec.upper;
+	/* At an attach it is still to be renamed. */
+	if (t->attached && t->times_tell) {
+		rec.ctime_sec = st.st_ctim.tv_sec;
+		rec.ctime_nsec = (uint32_t)st.st_ctim.tv_nsec;
+	}
 	cow_lower_stamp_of(&rec.stamp, &entry->st);
 	pthread_mutex_lock(&t->journal_lock);
 	error = cow_journal_add_copy(t->journal, &rec);

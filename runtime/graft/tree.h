@@ -104,6 +104,7 @@ struct cow_tree {
 	size_t grafts, reserved;
 	size_t wanted, grafts_soft, grafts_hard;
 	bool no_clones;            /* the file systems do not share blocks */
+	bool times_tell;           /* hydrate.c */
 	bool attached;             /* what is made from now on is staged */
 	struct cow_nested *nested; /* mounts in the lower; set by the attach */
 	struct cow_alias *aliases; /* and their clones in the grafts */
