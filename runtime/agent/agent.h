@@ -75,6 +75,8 @@ struct cow_target {
 	uint64_t args[6];
 	int dir;      /* O_PATH on /proc/TID, so that a reused pid is never taken for it */
 	bool leading; /* this worker still holds agent->receive */
+	bool split;   /* directories were split for it */
+	uint64_t who; /* cow_target_who() */
 };
 
 /* target.c: the process behind a notification. errno values, or descriptors/-1 with errno. */
@@ -89,6 +91,10 @@ int cow_target_string(const struct cow_target *t, uint64_t address, char *out, s
 int cow_target_memory(const struct cow_target *t, uint64_t address, void *out, size_t size);
 int cow_target_fd(const struct cow_target *t, int fd);             /* what its descriptor points to, O_PATH */
 int cow_target_link(const struct cow_target *t, const char *name); /* "cwd", "root" */
+/* A number for the thread that no other one has or had, or 0. */
+uint64_t cow_target_who(struct cow_target *t);
+bool cow_target_alone(const struct cow_target *t);                   /* the only thread of its process */
+bool cow_target_same_file(const struct cow_target *t, int a, int b); /* two descriptors of one open file description? */
 int cow_target_fd_flags(const struct cow_target *t, int fd, int *flags, long long *position);
 /* Puts srcfd in the target's table: at `at` (replacing), or as the call's result when send is true. Result or -errno.
  */
@@ -187,8 +193,11 @@ bool cow_quick_path(const struct cow_target *t, int dirfd, const char *path);
 bool cow_agent_has_stale(const struct cow_agent *a);
 
 /* handles.c: descriptors of the target that are stale. -errno or 0. */
-int cow_freshen(const struct cow_target *t, int fd);
-int cow_swap_fd(const struct cow_target *t, int fd, int object);
+int cow_freshen(struct cow_target *t, int fd);
+void cow_freshen_all(struct cow_target *t); /* its directories, where that can be done */
+int cow_swap_fd(struct cow_target *t, int fd, int object);
+/* reading.c: lets a reading of directory `old` that came as far as `position` go on in `fresh`. */
+void cow_reading_carry(int old, long long position, int fresh);
 
 /* prepare.c: makes the branch ready for a call. They let go of receiving first (cow_stop_leading). 0 or -errno. */
 /* The directory is real; a descriptor on it in *real unless that is NULL. Nothing to do outside the trees. */
@@ -214,7 +223,9 @@ struct cow_opening {
 	mode_t mode;
 };
 int cow_do_open(struct cow_target *t, int dirfd, const char *path, const struct cow_opening *o);
-int cow_do_create(struct cow_target *t, int dirfd, const char *path);
+/* The open of ".." by which walkers go up; they then compare what they have opened with what they remember. */
+bool cow_is_way_up(const struct cow_opening *o, const char *path);
+int cow_do_create(struct cow_target *t, int dirfd, const char *path, bool directory);
 int cow_do_unlink(struct cow_target *t, int dirfd, const char *path, bool directory);
 int cow_do_rename(struct cow_target *t, int olddir, const char *old, int newdir, const char *new, unsigned flags);
 int cow_do_link(struct cow_target *t, int olddir, const char *old, int newdir, const char *new, int flags);

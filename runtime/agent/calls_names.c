@@ -12,19 +12,32 @@
 
 #include "../lib/fd.h"
 
-static int proceed(const struct cow_target *t, const struct cow_location *l, int verdict)
+static int proceed(struct cow_target *t, const struct cow_location *l, int verdict)
 {
 	if (verdict == 0 && l->handle >= 0)
 		verdict = cow_freshen(t, l->handle);
 	return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
 }
 
-int cow_do_create(struct cow_target *t, int dirfd, const char *path)
+/*
+ * mkdir of a directory that exists is EEXIST, on a graft as well. Who asked means to work in it, and many look what it
+ * is then, and once more afterwards (tar): it gets its new inode before they look.
+ */
+static int create_existing(struct cow_target *t, const struct cow_location *l, bool directory)
+{
+	if (directory && S_ISDIR(l->st.st_mode) && cow_needs_work(l->object_place))
+		(void)cow_prepare_object(t, l, false, NULL, NULL, NULL);
+	return COW_VERDICT_CONTINUE;
+}
+
+int cow_do_create(struct cow_target *t, int dirfd, const char *path, bool directory)
 {
 	cleanup_location struct cow_location l = COW_LOCATION_NONE;
 
-	if (cow_resolve(t, dirfd, path, COW_NAME, &l) != 0 || l.object >= 0)
-		return COW_VERDICT_CONTINUE; /* EEXIST and the like are right on a graft, too */
+	if (cow_resolve(t, dirfd, path, COW_NAME, &l) != 0)
+		return COW_VERDICT_CONTINUE;
+	if (l.object >= 0)
+		return create_existing(t, &l, directory);
 	return proceed(t, &l, cow_prepare_parent(t, &l, NULL));
 }
 
@@ -38,7 +51,7 @@ int cow_do_bind(struct cow_target *t, uint64_t address, uint64_t length)
 	if (cow_target_memory(t, address, &sun, length) != 0 || sun.sun_family != AF_UNIX || sun.sun_path[0] == '\0')
 		return COW_VERDICT_CONTINUE;
 	memcpy(path, sun.sun_path, length - offsetof(struct sockaddr_un, sun_path));
-	return cow_do_create(t, AT_FDCWD, path);
+	return cow_do_create(t, AT_FDCWD, path, false);
 }
 
 /* On a graft the kernel looks at the mount before the name, so the errors that the name would give are given here. */
@@ -171,12 +184,12 @@ static int link_by_fd(struct cow_target *t, int fd, int newdir, const char *new)
 	int verdict;
 
 	if (tree == NULL || fstat(object, &st) != 0 || S_ISDIR(st.st_mode))
-		return cow_do_create(t, newdir, new);
+		return cow_do_create(t, newdir, new, false);
 	if (!cow_needs_work(place)) {
 		/* Perhaps one that was replaced: then it is open for reading. */
 		if (cow_sandboxed(t) || cow_target_fd_flags(t, fd, &flags, &position) != 0 ||
 		    (flags & (O_ACCMODE | O_PATH)) != O_RDONLY)
-			return cow_do_create(t, newdir, new);
+			return cow_do_create(t, newdir, new, false);
 		return link_instead(t, object, newdir, new);
 	}
 	verdict = cow_prepare_file(t, tree, object, NULL, NULL, &now);
@@ -192,12 +205,12 @@ int cow_do_link(struct cow_target *t, int olddir, const char *old, int newdir, c
 	if (*old == '\0' && (flags & AT_EMPTY_PATH) != 0)
 		return link_by_fd(t, olddir, newdir, new);
 	if (cow_resolve(t, olddir, old, (flags & AT_SYMLINK_FOLLOW) != 0, &from) != 0 || from.object < 0)
-		return cow_do_create(t, newdir, new);
+		return cow_do_create(t, newdir, new, false);
 	if (cow_needs_work(from.object_place) && (verdict = cow_prepare_object(t, &from, false, NULL, NULL, &now)) != 0)
 		return verdict;
 	if (now >= 0 && from.magic && !S_ISDIR(from.st.st_mode))
 		return link_instead(t, now, newdir, new);
 	if (from.handle >= 0 && (verdict = cow_freshen(t, from.handle)) != 0)
 		return verdict;
-	return cow_do_create(t, newdir, new);
+	return cow_do_create(t, newdir, new, false);
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -134,12 +135,69 @@ static int open_without_crossing(struct cow_target *t, int dirfd, const char *pa
 	return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
 }
 
+/* ".." is no symbolic link: O_NOFOLLOW is for the other steps of who goes down and up with one set of flags. */
+bool cow_is_way_up(const struct cow_opening *o, const char *path)
+{
+	return strcmp(path, "..") == 0 && o->plain &&
+	       (o->flags & (O_NOFOLLOW | O_DIRECTORY)) == (O_NOFOLLOW | O_DIRECTORY) &&
+	       (o->flags & (O_ACCMODE | O_CREAT | O_TRUNC | O_PATH)) == 0;
+}
+
+struct way_up {
+	int from;
+	int flags;
+};
+
+static int try_way_up(void *data)
+{
+	const struct way_up *w = data;
+	cleanup_close int fd = openat(w->from, "..", w->flags);
+
+	return fd >= 0 ? 0 : errno;
+}
+
+/* Then ".." is the directory itself. */
+static bool is_root(const struct cow_target *t, int fd)
+{
+	cleanup_close int root = cow_target_link(t, "root");
+	struct stat a;
+	struct stat b;
+
+	return root < 0 || fstat(root, &a) != 0 || fstat(fd, &b) != 0 || (a.st_ino == b.st_ino && a.st_dev == b.st_dev);
+}
+
+/*
+ * A walker came down through a directory that was split since. It is given the lower's again, so that it finds the
+ * device and inode that it remembers; as soon as it uses it, that is a stale descriptor like any other.
+ */
+static int open_way_up(struct cow_target *t, int dirfd, const struct cow_opening *o)
+{
+	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
+	cleanup_close int object = cow_target_fd(t, dirfd);
+	struct way_up way = {.from = object, .flags = (int)o->flags | O_CLOEXEC};
+	cleanup_close int up = object < 0 ? -1 : openat(object, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	enum cow_place_kind place;
+	struct cow_tree *tree = cow_agent_place(t->agent, up, &place);
+	cleanup_close int lower = place == COW_PLACE_UPPER ? cow_tree_known(tree, up, cow_target_who(t)) : -1;
+	cleanup_close int fd = -1;
+
+	if (lower < 0 || is_root(t, object) || cow_sandboxed(t))
+		return COW_VERDICT_CONTINUE;
+	/* Could it open the one that is there? */
+	if (cow_creds_read(t, &creds) != 0 || cow_creds_run(&creds, try_way_up, &way) != 0)
+		return COW_VERDICT_CONTINUE;
+	fd = openat(lower, ".", way.flags);
+	return fd < 0 ? COW_VERDICT_CONTINUE : cow_target_send_fd(t, fd, (o->flags & O_CLOEXEC) != 0);
+}
+
 int cow_do_open(struct cow_target *t, int dirfd, const char *path, const struct cow_opening *o)
 {
 	cleanup_location struct cow_location l = COW_LOCATION_NONE;
 	bool follow = (o->flags & O_NOFOLLOW) == 0 && (o->flags & (O_CREAT | O_EXCL)) != (uint64_t)(O_CREAT | O_EXCL);
 	int verdict;
 
+	if (dirfd >= 0 && cow_is_way_up(o, path))
+		return open_way_up(t, dirfd, o);
 	if ((o->flags & O_PATH) != 0 || !(writes(o->flags) || (o->flags & O_CREAT) != 0))
 		return (o->resolve & RESOLVE_NO_XDEV) != 0 ? open_without_crossing(t, dirfd, path, o)
 							   : COW_VERDICT_CONTINUE;

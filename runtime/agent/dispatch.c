@@ -8,6 +8,7 @@
 #include <linux/net.h>
 #include <linux/openat2.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "../lib/fd.h"
 #include "../lib/log.h"
@@ -110,6 +111,7 @@ struct request {
 	enum cow_call call;
 	int dir, dir2;
 	int flags;
+	int mode; /* of access(2) */
 	struct cow_opening opening;
 	bool no_path; /* NULL where that means the descriptor itself */
 	char path[PATH_MAX], path2[PATH_MAX];
@@ -132,13 +134,14 @@ static int read_open_how(const struct cow_target *t, struct request *r)
 	return 0;
 }
 
-/* Opens that neither write nor create go on whatever their path is. */
+/* Opens that neither write nor create go on whatever their path is, unless it is a walker's way up. */
 static bool path_matters(const struct request *r)
 {
 	if (r->call != COW_CALL_OPENAT && r->call != COW_CALL_OPEN &&
 	    (r->call != COW_CALL_OPENAT2 || (r->opening.resolve & RESOLVE_NO_XDEV) != 0))
 		return true;
-	return (r->opening.flags & (O_ACCMODE | O_CREAT | O_TRUNC)) != 0;
+	return (r->opening.flags & (O_ACCMODE | O_CREAT | O_TRUNC)) != 0 ||
+	       (r->dir >= 0 && cow_is_way_up(&r->opening, ".."));
 }
 
 static int read_paths(const struct cow_target *t, const struct shape *s, struct request *r)
@@ -163,6 +166,7 @@ static int read_request(const struct cow_target *t, struct request *r)
 	r->dir = handle_at(t, s->dir);
 	r->dir2 = handle_at(t, s->dir2);
 	r->flags = s->flags < 0 ? 0 : (int)t->args[s->flags];
+	r->mode = r->call == COW_CALL_ACCESS ? (int)t->args[1] : (int)t->args[2];
 	r->no_path = false;
 	r->opening.plain = true;
 	r->opening.resolve = 0;
@@ -172,8 +176,26 @@ static int read_request(const struct cow_target *t, struct request *r)
 	return read_paths(t, s, r);
 }
 
+/* Does it look something up, and no more? */
+static bool looks_only(const struct request *r)
+{
+	switch (r->call) {
+	case COW_CALL_STATAT:
+	case COW_CALL_READAT:
+		return true;
+	case COW_CALL_FACCESSAT:
+	case COW_CALL_FACCESSAT2:
+		return (r->mode & W_OK) == 0;
+	case COW_CALL_OPENAT:
+	case COW_CALL_OPENAT2:
+		return (r->opening.flags & (O_ACCMODE | O_CREAT | O_TRUNC)) == 0;
+	default:
+		return false;
+	}
+}
+
 /* Of what is no directory the kernel says ENOTDIR; and calls on a descriptor itself see to it themselves. */
-static int freshen_directory(const struct cow_target *t, int fd)
+static int freshen_directory(struct cow_target *t, int fd)
 {
 	cleanup_close int object = fd >= 0 ? cow_target_fd(t, fd) : -1;
 	struct stat st;
@@ -183,13 +205,16 @@ static int freshen_directory(const struct cow_target *t, int fd)
 	return cow_freshen(t, fd);
 }
 
-static int freshen_handles(const struct cow_target *t, const struct request *r)
+static int freshen_handles(struct cow_target *t, const struct request *r)
 {
 	int verdict;
 
 	cow_stats_phase(COW_PHASE_HANDLES);
 	verdict = freshen_directory(t, r->dir);
-	return verdict == 0 ? freshen_directory(t, r->dir2) : verdict;
+	if (verdict == 0)
+		verdict = freshen_directory(t, r->dir2);
+	/* An O_PATH handle on what its holder may not read cannot be replaced; it goes on showing what it showed. */
+	return verdict == -EACCES && looks_only(r) ? 0 : verdict;
 }
 
 /* The families that name an object by descriptor and path: AT_EMPTY_PATH, or no path at all. */
@@ -254,11 +279,12 @@ static int handle(struct cow_target *t, struct request *r)
 		return cow_do_open(t, r->dir, r->path, &r->opening);
 	case COW_CALL_MKDIR:
 	case COW_CALL_MKDIRAT:
+		return cow_do_create(t, r->dir, r->path, true);
 	case COW_CALL_MKNOD:
 	case COW_CALL_MKNODAT:
 	case COW_CALL_SYMLINK:
 	case COW_CALL_SYMLINKAT:
-		return cow_do_create(t, r->dir, r->path);
+		return cow_do_create(t, r->dir, r->path, false);
 	case COW_CALL_UNLINK:
 	case COW_CALL_RMDIR:
 		return cow_do_unlink(t, r->dir, r->path, r->call == COW_CALL_RMDIR);
@@ -300,10 +326,10 @@ static int handle(struct cow_target *t, struct request *r)
 	case COW_CALL_FREMOVEXATTR:
 		return cow_do_modify_fd(t, r->call, (int)t->args[0], false);
 	case COW_CALL_ACCESS:
-		return cow_do_access(t, r->dir, r->path, (int)t->args[1], 0);
+		return cow_do_access(t, r->dir, r->path, r->mode, 0);
 	case COW_CALL_FACCESSAT:
 	case COW_CALL_FACCESSAT2:
-		return cow_do_access(t, r->dir, r->path, (int)t->args[2], r->flags);
+		return cow_do_access(t, r->dir, r->path, r->mode, r->flags);
 	case COW_CALL_CHDIR:
 	case COW_CALL_CHROOT:
 		return cow_do_enter(t, AT_FDCWD, r->path, true);
@@ -335,11 +361,12 @@ static int handle_until_settled(struct cow_target *t, struct request *r)
 	return -EIO;
 }
 
-/* Calls that only read are here for their handles; and so are the opens that do not write. */
+/* Calls that only read are here for their handles; and so are the opens that do not write, but for a way up. */
 static bool only_reads(const struct request *r)
 {
 	return r->call == COW_CALL_STATAT || r->call == COW_CALL_READAT ||
-	       (r->call == COW_CALL_OPENAT && !path_matters(r));
+	       (r->call == COW_CALL_OPENAT && (r->opening.flags & (O_ACCMODE | O_CREAT | O_TRUNC)) == 0 &&
+		!cow_is_way_up(&r->opening, r->path));
 }
 
 /* These take the branch's own mounts into account, which need no work. */
@@ -383,6 +410,8 @@ static int serve(struct cow_target *t, enum cow_call call)
 	cow_stats_phase(COW_PHASE_ACT);
 	if (verdict == 0)
 		verdict = handle_until_settled(t, &r);
+	if (t->split)
+		cow_freshen_all(t);
 	/* The call's own handles may have become stale by the splits that it caused. */
 	if (verdict == COW_VERDICT_CONTINUE && !t->leading) {
 		int stale = freshen_handles(t, &r);

@@ -56,6 +56,9 @@ int cow_prepare_directory(struct cow_target *t, struct cow_tree *tree, enum cow_
 	made = cow_tree_real_directory(tree, fd);
 	if (made < 0)
 		return cow_verdict_of(errno);
+	/* It has named what is in there, so it may have looked at it before. */
+	cow_tree_know(tree, fd, cow_target_who(t));
+	t->split = true;
 	if (real != NULL)
 		*real = made;
 	else

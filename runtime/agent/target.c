@@ -2,10 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -69,6 +72,42 @@ int cow_target_string(const struct cow_target *t, uint64_t address, char *out, s
 int cow_target_link(const struct cow_target *t, const char *name)
 {
 	return openat(t->dir, name, O_PATH | O_CLOEXEC);
+}
+
+/* Its number, which is given again, and the time of its start. */
+uint64_t cow_target_who(struct cow_target *t)
+{
+	cleanup_close int fd = -1;
+	unsigned long long started;
+	char text[1024];
+	const char *p;
+	ssize_t n;
+
+	if (t->who != 0 || (fd = openat(t->dir, "stat", O_RDONLY | O_CLOEXEC)) < 0)
+		return t->who;
+	n = read(fd, text, sizeof(text) - 1);
+	text[n < 0 ? 0 : n] = '\0';
+	/* After the name, which may hold anything: state, and then 18 numbers (proc_pid_stat(5)). */
+	p = strrchr(text, ')');
+	for (int i = 0; i < 20 && p != NULL; i++)
+		p = strchr(p + 1, ' ');
+	if (p == NULL || sscanf(p, "%llu", &started) != 1)
+		return 0;
+	t->who = (uint64_t)started << 22 | (uint64_t)t->tid; /* PID_MAX_LIMIT is 1 << 22 */
+	return t->who;
+}
+
+bool cow_target_alone(const struct cow_target *t)
+{
+	struct stat st;
+
+	/* A directory has two links, and this one another for each thread. */
+	return fstatat(t->dir, "task", &st, 0) == 0 && st.st_nlink == 3;
+}
+
+bool cow_target_same_file(const struct cow_target *t, int a, int b)
+{
+	return syscall(SYS_kcmp, t->tid, t->tid, KCMP_FILE, a, b) == 0 && cow_target_valid(t);
 }
 
 int cow_target_fd(const struct cow_target *t, int fd)

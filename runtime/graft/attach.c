@@ -55,7 +55,7 @@ static int split_in_place(struct cow_tree *t, int upper, int lower, const char *
 		error = cow_split_record(t, upper, path, &st, &entries);
 	if (error == 0) {
 		cow_entries_settle(t, &entries);
-		cow_real_add(t, &st, 0, upper);
+		cow_real_add(t, &st, NULL, 0, upper);
 	}
 	cow_entries_free(&entries);
 	return error;
@@ -217,7 +217,7 @@ static int resume(struct cow_tree *t, int lower, int upper, const struct cow_jou
 
 	if (dir < 0 || fstat(lower, &st) != 0)
 		return errno;
-	cow_real_add(t, &st, 0, upper);
+	cow_real_add(t, &st, NULL, 0, upper);
 	cow_relink_begin(t, journal);
 	error = resume_directory(t, lower, dir);
 	last = cow_relink_end(t, lower, regraft);

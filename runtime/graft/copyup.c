@@ -234,7 +234,7 @@ static int reveal(struct copying *c)
 
 		if (n->staged == NULL)
 			continue;
-		cow_real_add(t, &c->st, n->mount, c->upper);
+		cow_real_add(t, &c->st, NULL, n->mount, c->upper);
 		cow_table_retire(t, cow_table_by_mount(t, n->mount), cow_steal_ptr(&n->staged),
 				 cow_steal_ptr(&n->place));
 	}

@@ -62,6 +62,7 @@ int cow_nested_find(struct cow_tree *t); /* at the attach; 0 or an errno */
 /* Takes note of those in a new directory graft: its mount id, its root, the lower path. */
 void cow_nested_note(struct cow_tree *t, uint64_t graft, int mount, const char *path);
 uint64_t cow_nested_graft(const struct cow_tree *t, uint64_t mount); /* mount id of the graft, or 0; under table_lock */
+bool cow_in_lower(const struct cow_tree *t, uint64_t mount);         /* the lower's own mount, or one in it: no graft */
 void cow_nested_free(struct cow_tree *t);
 
 /* claim.c: one worker stages, the others that want the same graft wait. False: somebody else had it, look again. */
@@ -110,7 +111,8 @@ typedef int (*cow_regraft)(struct cow_tree *t, int lower, int upper, const char 
 int cow_relink_end(struct cow_tree *t, int lower, cow_regraft regraft); /* 0 or an errno */
 
 /* real.c: what the lower objects became in the upper since the container started. */
-void cow_real_add(struct cow_tree *t, const struct stat *lower, uint64_t mount, int upper);
+/* `path`: of a directory in the lower, or NULL. */
+void cow_real_add(struct cow_tree *t, const struct stat *lower, const char *path, uint64_t mount, int upper);
 void cow_real_add_known(struct cow_tree *t, const struct stat *lower, const struct cow_ident *upper,
 			struct file_handle *handle); /* which moves */
 /* O_PATH, or -1 with errno (ENOENT: nothing known, or it was deleted since). `mount`: which graft of it, if known. */
@@ -118,6 +120,10 @@ int cow_real_open(struct cow_tree *t, const struct stat *lower, uint64_t mount);
 /* The copy of a file that was copied up and then deleted: as long as somebody has it open. O_PATH, or -1. */
 int cow_real_open_nameless(struct cow_tree *t, const struct stat *lower);
 bool cow_real_is(struct cow_tree *t, const struct stat *lower, int upper); /* is `upper` what it became? */
+/* Notes that `who` knows the lower directory that became a real one; false if it did not. */
+bool cow_real_know(struct cow_tree *t, const struct stat *lower, uint64_t who);
+/* What became real directory `upper`, if `who` knows it: its lower path (caller frees) and identity. Or NULL. */
+char *cow_real_known(struct cow_tree *t, int upper, uint64_t who, struct cow_lower_id *lower);
 void cow_real_free(struct cow_tree *t);
 
 void cow_orphans_free(struct cow_tree *t); /* copyup.c */

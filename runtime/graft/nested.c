@@ -15,7 +15,8 @@
 #include "../lib/fd.h"
 
 struct cow_nested {
-	char *path; /* below the lower */
+	char *path;     /* below the lower */
+	uint64_t mount; /* the one in the lower itself, of which the grafts have clones */
 	struct cow_nested *next;
 };
 
@@ -135,6 +136,7 @@ int cow_nested_find(struct cow_tree *t)
 	for (size_t i = 0; top != NULL && i < rows.count; i++) {
 		const char *point = rows.list[i].point;
 		size_t len = strlen(top->point);
+		cleanup_close int fd = -1;
 		struct cow_nested *n;
 
 		if (!is_below(&rows, &rows.list[i], top) || strncmp(point, top->point, len) != 0 || point[len] != '/')
@@ -142,10 +144,22 @@ int cow_nested_find(struct cow_tree *t)
 		n = calloc(1, sizeof(*n));
 		if (n == NULL || (n->path = strdup(point + len + 1)) == NULL)
 			abort();
+		fd = cow_open_beneath(t->lower, n->path, O_PATH, 0);
+		n->mount = fd < 0 ? 0 : cow_mount_id(fd);
 		n->next = t->nested;
 		t->nested = n;
 	}
 	return 0;
+}
+
+bool cow_in_lower(const struct cow_tree *t, uint64_t mount)
+{
+	if (mount == t->lower_mount)
+		return true;
+	for (const struct cow_nested *n = t->nested; n != NULL; n = n->next)
+		if (n->mount == mount)
+			return true;
+	return false;
 }
 
 void cow_nested_note(struct cow_tree *t, uint64_t graft, int mount, const char *path)

@@ -17,7 +17,7 @@ enum cow_place_kind cow_tree_place(struct cow_tree *t, int fd)
 
 	if (mount == t->upper_mount)
 		return COW_PLACE_UPPER;
-	if (mount == t->lower_mount)
+	if (cow_in_lower(t, mount))
 		return COW_PLACE_STALE;
 	state = cow_table_state(t, mount);
 	if (state < 0)
@@ -127,12 +127,12 @@ static int descend(int *fd, struct trail *trail)
 	return 0;
 }
 
-/* The root of a graft of ours: above it there is nothing of the lower. */
+/* The root of a graft, or of the lower: above it there is nothing of the lower. Not that of a mount in it. */
 static bool top_of_graft(struct cow_tree *t, int fd)
 {
 	uint64_t mount = cow_mount_id(fd);
 
-	return cow_mount_root(fd) && (mount == t->lower_mount || cow_table_state(t, mount) >= 0);
+	return cow_mount_root(fd) && (mount == t->lower_mount || cow_table_by_mount(t, mount) != NULL);
 }
 
 /* The nearest directory above (or the one itself) that the tables know, then down by name. */

@@ -7,19 +7,30 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "../lib/fd.h"
 
+enum { KNOWERS = 4 };
+
 struct cow_real {
 	struct cow_lower_id lower;
+	char *path;     /* of a directory in the lower at the split, or NULL */
 	uint64_t mount; /* of the graft that it took the place of: tells the names of a hard-linked lower file apart */
 	struct cow_ident upper;
 	struct file_handle *handle;
-	int fd; /* where there are no handles: O_PATH, or -1 */
-	struct cow_real *next;
+	int fd;                    /* where there are no handles: O_PATH, or -1 */
+	uint64_t knowers[KNOWERS]; /* who knows it as it was in the lower (known.c); the last few */
+	unsigned next_knower;
+	struct cow_real *next, *next_by_upper;
 };
+
+static struct cow_real **bucket_by_upper(struct cow_tree *t, const struct cow_ident *upper)
+{
+	return &t->reals_by_upper[upper->ino * 2654435761u % COW_TREE_BUCKETS];
+}
 
 static struct cow_real **bucket(struct cow_tree *t, const struct stat *lower)
 {
@@ -47,6 +58,8 @@ static void add(struct cow_tree *t, const struct stat *lower, struct cow_real *r
 	pthread_mutex_lock(&t->table_lock);
 	r->next = *bucket(t, lower);
 	*bucket(t, lower) = r;
+	r->next_by_upper = *bucket_by_upper(t, &r->upper);
+	*bucket_by_upper(t, &r->upper) = r;
 	pthread_mutex_unlock(&t->table_lock);
 }
 
@@ -63,11 +76,11 @@ void cow_real_add_known(struct cow_tree *t, const struct stat *lower, const stru
 	add(t, lower, r);
 }
 
-void cow_real_add(struct cow_tree *t, const struct stat *lower, uint64_t mount, int upper)
+void cow_real_add(struct cow_tree *t, const struct stat *lower, const char *path, uint64_t mount, int upper)
 {
 	struct cow_real *r = calloc(1, sizeof(*r));
 
-	if (r == NULL)
+	if (r == NULL || (path != NULL && (r->path = strdup(path)) == NULL))
 		abort();
 	r->mount = mount;
 	(void)cow_ident_of(upper, &r->upper);
@@ -156,6 +169,46 @@ bool cow_real_is(struct cow_tree *t, const struct stat *lower, int upper)
 	return r != NULL;
 }
 
+static bool knows(const struct cow_real *r, uint64_t who)
+{
+	for (size_t i = 0; i < KNOWERS; i++)
+		if (r->knowers[i] == who)
+			return true;
+	return false;
+}
+
+bool cow_real_know(struct cow_tree *t, const struct stat *lower, uint64_t who)
+{
+	struct cow_real *r;
+
+	pthread_mutex_lock(&t->table_lock);
+	for (r = *bucket(t, lower); r != NULL && !matches(r, lower);)
+		r = r->next;
+	if (r != NULL && !knows(r, who))
+		r->knowers[r->next_knower++ % KNOWERS] = who;
+	pthread_mutex_unlock(&t->table_lock);
+	return r != NULL;
+}
+
+char *cow_real_known(struct cow_tree *t, int upper, uint64_t who, struct cow_lower_id *lower)
+{
+	struct cow_ident ident;
+	struct cow_real *r;
+	char *path = NULL;
+
+	if (cow_ident_of(upper, &ident) != 0)
+		return NULL;
+	pthread_mutex_lock(&t->table_lock);
+	for (r = *bucket_by_upper(t, &ident); r != NULL && !cow_ident_equal(&r->upper, &ident);)
+		r = r->next_by_upper;
+	if (r != NULL && r->path != NULL && knows(r, who)) {
+		path = strdup(r->path);
+		*lower = r->lower;
+	}
+	pthread_mutex_unlock(&t->table_lock);
+	return path;
+}
+
 void cow_real_free(struct cow_tree *t)
 {
 	for (size_t i = 0; i < COW_TREE_BUCKETS; i++)
@@ -165,6 +218,7 @@ void cow_real_free(struct cow_tree *t)
 			t->reals[i] = r->next;
 			cow_close_fd(&r->fd);
 			free(r->handle);
+			free(r->path);
 			free(r);
 		}
 }

@@ -121,7 +121,7 @@ static int reveal(struct splitting *s)
 		error = cow_reveal(t, s->staged, s->parent, s->name);
 	}
 	if (error == 0) {
-		cow_real_add(t, &s->st, s->mount, s->upper);
+		cow_real_add(t, &s->st, s->path, s->mount, s->upper);
 		cow_table_retire(t, g, cow_steal_ptr(&s->staged), cow_steal_ptr(&place));
 		t->stats.splits++;
 		t->stats.split_entries += s->entries.count;

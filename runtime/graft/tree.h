@@ -90,9 +90,10 @@ struct cow_tree {
 	pthread_cond_t claims_changed;
 	struct cow_graft *by_mount[COW_TREE_BUCKETS];
 	struct cow_graft *by_lower[COW_TREE_BUCKETS];
-	struct cow_real *reals[COW_TREE_BUCKETS];
+	struct cow_real *reals[COW_TREE_BUCKETS], *reals_by_upper[COW_TREE_BUCKETS];
 	struct cow_graft_queue retired, resting, shadowed;
-	size_t stale; /* grafts that are not attached; written under table_lock, read without */
+	size_t stale;     /* grafts that are not attached; written under table_lock, read without */
+	bool lower_shown; /* cow_tree_known() gave out one that is stale, too */
 	struct cow_claim *claims;
 	uint64_t claim_count;
 	pthread_mutex_t links_lock; /* held for long; before structure */
@@ -144,6 +145,14 @@ bool cow_tree_has_stale(const struct cow_tree *t);
  * the way. New O_PATH descriptor, or -1 with errno (ENOENT: it is no longer in the branch).
  */
 int cow_tree_real_directory(struct cow_tree *t, int fd);
+/*
+ * Programs remember directories by device and inode, and a split gives a directory others. `fd`: a directory of the
+ * lower that `who` (any number) came to know before a split took its graft away. Noted for it and those above it in the
+ * same graft. cow_tree_known: the lower directory that real directory `fd` was split from, if `who` knows it by that;
+ * O_PATH, through the lower's own mount, so STALE. Or -1.
+ */
+void cow_tree_know(struct cow_tree *t, int fd, uint64_t who);
+int cow_tree_known(struct cow_tree *t, int fd, uint64_t who);
 /* What a STALE descriptor's object is in the branch now, without splitting: O_PATH descriptor, or -1 (ENOENT: gone). */
 int cow_tree_counterpart(struct cow_tree *t, int fd);
 

@@ -176,3 +176,137 @@ for name in "README", "new", "src/deep/er/file":
         same(ran.returncode, 1, f"lockf of {name} elsewhere")
 EOF
 }
+
+@test "what is swapped keeps its flags, its position and its duplicates" {
+  python_in_branch <<'EOF'
+import fcntl, resource, subprocess
+handle = os.open("src", os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_NOATIME | os.O_NOFOLLOW)
+copy = fcntl.fcntl(handle, fcntl.F_DUPFD, 100)      # without close-on-exec
+high = fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, 200)
+other = os.open("src", os.O_RDONLY)
+files = [os.open("README", os.O_RDONLY), os.open("many/1", os.O_RDONLY | os.O_NOATIME)]
+os.lseek(files[0], 3, os.SEEK_SET)
+state = [(n, fcntl.fcntl(n, fcntl.F_GETFL), fcntl.fcntl(n, fcntl.F_GETFD)) for n in (handle, copy, high, other, *files)]
+write("src/new", "x")
+os.fchmod(files[0], 0o600)
+os.fchmod(files[1], 0o600)
+for n, flags, fd_flags in state:
+    same((fcntl.fcntl(n, fcntl.F_GETFL), fcntl.fcntl(n, fcntl.F_GETFD)), (flags, fd_flags), f"flags of {n}")
+same(os.read(files[0], 5), b"ower ", "position")
+for n in handle, copy, high, other:
+    same(os.fstat(n).st_ino, os.stat("src").st_ino, f"{n} is the directory as it is now")
+names = sorted(os.listdir(copy))
+same(names, ["Makefile", "deep", "main.c", "new", "util.c", "util.h"], "the duplicate")
+os.lseek(copy, 1, os.SEEK_SET)
+same(os.lseek(handle, 0, os.SEEK_CUR), 1, "the position is shared")
+same(os.lseek(other, 0, os.SEEK_CUR), 0, "but not with who opened it by itself")
+os.lseek(high, 0, os.SEEK_SET)
+same(os.lseek(copy, 0, os.SEEK_CUR), 0, "and set for all")
+ran = subprocess.run(["ls", f"/proc/self/fd/{copy}/"], close_fds=False, capture_output=True, text=True)
+same(ran.stdout.split(), names, "inherited by a program")
+EOF
+}
+
+@test "handles of threads, of children, and passed over a socket" {
+  python_in_branch <<'EOF'
+import array, socket, threading
+src, deep, many = (os.open(p, os.O_RDONLY) for p in ("src", "src/deep", "many"))
+ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+pid = os.fork()
+if pid == 0:
+    # Those that it inherited, after the parent's changes, and one that was on its way during them.
+    _, ancillary, _, _ = theirs.recvmsg(1, socket.CMSG_SPACE(4))
+    passed = array.array("i", ancillary[0][2])[0]
+    theirs.recv(1)
+    same(read("new", dir_fd=src), "x", "inherited")
+    refused("ENOENT", os.stat, "er/file", dir_fd=deep)
+    same(read("new", dir_fd=passed), "y", "passed")
+    os.unlink("2", dir_fd=passed)
+    write("by-child", "z", dir_fd=src)
+    same(sorted(os.listdir(deep)), ["er"], "listed by the child")
+    sys.stdout.flush()
+    import scenario
+    os._exit(1 if scenario.failed else 0)
+again = os.open("many", os.O_RDONLY)
+ours.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [again]))])
+os.close(again)
+write("src/new", "x")
+write("many/new", "y")
+os.unlink("src/deep/er/file")
+ours.send(b"y")
+same(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0, "the child")
+refused("ENOENT", os.stat, "2", dir_fd=many)
+same(read("by-child", dir_fd=src), "z", "what the child made")
+
+problems = []
+def worker(number):
+    handle = os.open("bin", os.O_RDONLY)
+    try:
+        for i in range(50):
+            name = f"t{number}-{i}"
+            write(name, name, dir_fd=handle)
+            if read(name, dir_fd=handle) != name or name not in os.listdir("bin"):
+                problems.append(name)
+    except OSError as error:
+        problems.append(str(error))
+    os.close(handle)
+threads = [threading.Thread(target=worker, args=(n,)) for n in range(6)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+same(problems, [], "threads")
+same(len(os.listdir("bin")), 302, "files of the threads")
+EOF
+}
+
+@test "fchdir to handles from before and after the first write" {
+  python_in_branch <<'EOF'
+src, er, path = os.open("src", os.O_RDONLY), os.open("src/deep/er", os.O_RDONLY), os.open("many", os.O_PATH)
+write("src/new", "x")
+os.fchdir(src)
+same((os.getcwd(), read("new")), ("/work/src", "x"), "a stale one")
+os.fchdir(er)
+os.rename("/work/src/deep", "/work/deep")
+write("made", "y")
+same((os.getcwd(), read("/work/deep/er/made")), ("/work/deep/er", "y"), "one that was renamed since")
+os.fchdir(path)
+os.unlink("1")
+same((os.getcwd(), len(os.listdir("."))), ("/work/many", 19), "O_PATH")
+os.fchdir(src)
+same(os.stat("..").st_ino, os.stat("/work").st_ino, "and up")
+EOF
+}
+
+@test "O_PATH handles of an ordinary user: on directories that it may search, but not read" {
+  mkdir -p "$LOWER"/searchable/{in,mine}
+  echo x | tee "$LOWER"/searchable/{file,in/file,mine/file} >/dev/null
+  chown -R 1000:1000 "$LOWER"/searchable/mine "$LOWER"/own
+  chmod 0711 "$LOWER"/searchable "$LOWER"/searchable/in
+  chmod 0755 "$LOWER"/searchable/mine
+  USER_IDS=1000:1000
+  python_in_branch <<'EOF'
+top, inner, mine = (os.open(p, os.O_PATH) for p in ("searchable", "searchable/in", "searchable/mine"))
+refused("EACCES", os.open, "searchable", os.O_RDONLY)
+write("searchable/mine/new", "y") # all three are stale now
+same(read("file", dir_fd=mine), "x\n", "one that it may read")
+write("more", "z", dir_fd=mine)
+same(sorted(os.listdir("searchable/mine")), ["file", "more", "new"], "made by the handle")
+same((read("file", dir_fd=top), read("file", dir_fd=inner)), ("x\n", "x\n"), "those that it may not")
+refused("EACCES", os.open, "made", os.O_WRONLY | os.O_CREAT, dir_fd=top)
+refused("EACCES", os.open, ".", os.O_RDONLY, dir_fd=top)
+EOF
+}
+
+# bats test_tags=cowrun
+@test "known limit: an O_PATH handle on a directory that its holder may not read stays on the lower's" {
+  mkdir "$LOWER"/searchable
+  chown 1000:1000 "$LOWER"/searchable
+  chmod 0311 "$LOWER"/searchable
+  USER_IDS=1000:1000
+  python_in_branch <<'EOF'
+top = os.open("searchable", os.O_PATH)
+write("searchable/new", "y")
+refused("ENOENT", os.stat, "new", dir_fd=top)
+refused("EACCES", os.open, "made", os.O_WRONLY | os.O_CREAT, dir_fd=top)
+same(read("searchable/new"), "y", "by its path")
+EOF
+}

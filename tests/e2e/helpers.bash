@@ -13,6 +13,7 @@ setup() {
   SHARE=$COWRUN_TEST_DIR/share
   ID=c$BATS_SUITE_TEST_NUMBER
   IDS=()
+  MOUNTS=() # of the test's own, in their order
   # What the next container is to be like; tests change these before they start it.
   START_DIR=/work
   USER_IDS=0:0
@@ -31,9 +32,36 @@ teardown() {
   if [[ -e $T/before ]]; then
     lower_untouched || failed=1
   fi
+  unmount_all || failed=1
   nothing_left || failed=1
   [[ ${COWRUN_TEST_KEEP-} ]] || rm -rf "$T"
   return $failed
+}
+
+# mounted DIR mount(8)'s options and source...: until the test ends.
+mounted() {
+  mkdir -p "$1"
+  mount "${@:2}" "$1" && MOUNTS+=("$1")
+}
+
+# mounted_new TYPE DIR: a file system of that type, 512 MB, in a file.
+mounted_new() {
+  local image=$T/image-${#MOUNTS[@]}
+  truncate -s 512M "$image"
+  "mkfs.$1" -q "$image" >/dev/null || return
+  mounted "$2" -o loop -t "$1" "$image"
+}
+
+# Agents end a moment after their containers.
+unmount_all() {
+  local i
+  for ((i = ${#MOUNTS[@]} - 1; i >= 0; i--)); do
+    eventually umount "${MOUNTS[i]}" || {
+      echo "cannot be unmounted: ${MOUNTS[i]}"
+      umount -l "${MOUNTS[i]}"
+      return 1
+    }
+  done
 }
 
 # container_defaults ID: the annotations and volumes of an ordinary container with a branch of $LOWER named ID.
@@ -148,7 +176,7 @@ expect_failure() {
 eventually() {
   local i
   for ((i = 0; i < 200; i++)); do
-    if "$@"; then return; fi
+    if "$@"; then return 0; fi # said, for in teardown a bare return means the failed test's status
     sleep 0.05
   done
   echo "never came true: $*"

@@ -274,6 +274,53 @@ static void large_scenario(struct fixture *f)
 	CHECK(f->tree->stats.freed == 1001 && count_entries(seen(f, "large")) == (size_t)many - 1000);
 }
 
+static bool knows(struct fixture *f, const char *path, uint64_t who, int as)
+{
+	cleanup_close int fd = open_path(path);
+	cleanup_close int known = cow_tree_known(f->tree, fd, who);
+
+	return known >= 0 && is_same(known, as) && cow_tree_place(f->tree, known) == COW_PLACE_STALE;
+}
+
+/* Who was in a graft when it was taken away knows what is above, but not what was real before. */
+static void known_scenario(struct fixture *f)
+{
+	start(f);
+	cleanup_close int src = open_path(seen(f, "src"));
+	cleanup_close int deep = open_path(seen(f, "src/deep"));
+	cleanup_close int er = open_path(seen(f, "src/deep/er"));
+	cleanup_close int real = cow_tree_real_directory(f->tree, deep);
+
+	CHECK(real >= 0);
+	cow_tree_know(f->tree, deep, 7);
+	CHECK(knows(f, seen(f, "src"), 7, src) && knows(f, seen(f, "src/deep"), 7, deep));
+	CHECK(!knows(f, seen(f, "src/deep"), 8, deep) && !knows(f, f->view, 7, f->tree->lower));
+	cleanup_close int within = open_path(seen(f, "src/deep/er"));
+	cleanup_close int below = cow_tree_real_directory(f->tree, within);
+
+	CHECK(below >= 0);
+	cow_tree_know(f->tree, within, 9);
+	CHECK(knows(f, seen(f, "src/deep/er"), 9, er) && !knows(f, seen(f, "src/deep"), 9, deep));
+	for (uint64_t who = 20; who < 26; who++)
+		cow_tree_know(f->tree, deep, who);
+	CHECK(knows(f, seen(f, "src"), 25, src) && !knows(f, seen(f, "src"), 7, src));
+	/* What the host has put elsewhere since is shown to nobody. */
+	CHECK(rename(lower(f, "src"), lower(f, "elsewhere")) == 0);
+	CHECK(!knows(f, seen(f, "src/deep"), 25, deep));
+	cow_tree_reap(f->tree);
+}
+
+/* Between the reveal and the reaping a graft has no path. */
+static void pending_scenario(struct fixture *f)
+{
+	start(f);
+	cleanup_close int er = open_path(seen(f, "src/deep/er"));
+	cleanup_close int real = real_of(f, seen(f, "src"));
+	cleanup_close int now = cow_tree_counterpart(f->tree, er);
+
+	CHECK(real >= 0 && now >= 0 && is_same(now, er) && cow_tree_place(f->tree, now) == COW_PLACE_GRAFT);
+}
+
 int main(void)
 {
 	SKIP_UNLESS_ROOT();
@@ -285,6 +332,8 @@ int main(void)
 	run_scenario(removed_scenario, "stale descriptors of what was removed");
 	run_scenario(stale_without_scenario, "the same without file handles");
 	run_scenario(removed_without_scenario, "the same without file handles");
+	run_scenario(known_scenario, "who knows a directory as it was in the lower");
+	run_scenario(pending_scenario, "a descriptor in a graft that was just taken away");
 	run_scenario(watched_scenario, "readers never see a placeholder");
 	scenario_at("/var/tmp", large_scenario, "a large directory");
 	run_scenario(large_scenario, "a large directory");
