@@ -15,9 +15,9 @@ echo mine >src/deep/file
 echo new >src/new
 mkdir src/made
 is "$(cat src/deep/file)" mine "still there"
-mkdir /tmp/outside
-echo new >/tmp/outside/new
-mount --bind /tmp/outside src/made
+mkdir /tmp/bound
+echo new >/tmp/bound/new
+mount --bind /tmp/bound src/made
 is "$(cat src/made/new)" new "a bind mount in it"
 umount src/made
 umount src/deep
@@ -37,8 +37,8 @@ for entry in README src src/main.c; do
   says "not mounted" umount "$entry"
   says "not mounted" umount -l "$entry"
 done
-mkdir /tmp/elsewhere
-says "bad option" mount --move src /tmp/elsewhere
+mkdir /tmp/moved
+says "bad option" mount --move src /tmp/moved
 is "$(cat README src/deep/er/file)" $'a lower file\ndeep' "all as it was"
 EOF
 }
