@@ -58,6 +58,8 @@ int cow_do_modify(struct cow_target *t, enum cow_call call, int dirfd, const cha
 
 	if (cow_resolve(t, dirfd, path, follow, &l) != 0 || l.object < 0 || !cow_needs_work(l.object_place))
 		return COW_VERDICT_CONTINUE;
+	if (l.slash && !S_ISDIR(l.st.st_mode))
+		return COW_VERDICT_CONTINUE; /* ENOTDIR */
 	if (check != NULL && cow_creds_read(t, &creds) != 0)
 		return -EACCES;
 	verdict = cow_prepare_object(t, &l, false, check, &creds, &now);

@@ -54,6 +54,9 @@ int cow_prepare_directory(struct cow_target *t, struct cow_tree *tree, enum cow_
 	}
 	cow_stop_leading(t);
 	made = cow_tree_real_directory(tree, fd);
+	if (made < 0 && errno == ENOENT && place == COW_PLACE_STALE)
+		made = cow_tree_orphan(tree, fd, NULL,
+				       NULL); /* as a deleted directory: empty, and nothing can be made in it */
 	if (made < 0)
 		return cow_verdict_of(errno);
 	/* It has named what is in there, so it may have looked at it before. */

@@ -385,34 +385,52 @@ void cow_orphans_free(struct cow_tree *t)
 	orphan_free_from(&t->orphans);
 }
 
+/* A directory that was deleted was empty: there is nothing but its attributes. */
+static int orphan_directory(struct copying *c, int fd)
+{
+	int made;
+
+	c->staged = cow_stage_name(c->t, 'o');
+	if (mkdirat(c->dir, c->staged, 0700) != 0)
+		return errno;
+	c->upper = openat(c->dir, c->staged, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	made = c->upper >= 0 && cow_copy_attributes(fd, c->upper, &c->st) == 0 && cow_copy_times(c->upper, &c->st) == 0
+		       ? 0
+		       : errno;
+	(void)unlinkat(c->dir, c->staged, AT_REMOVEDIR);
+	return made;
+}
+
+static int orphan_file(struct copying *c, int fd, cow_copy_check check, void *data)
+{
+	int error = prepare(c, fd);
+
+	if (error == 0)
+		error = fill(c, false, check, data);
+	if (c->upper >= 0)
+		(void)unlinkat(c->dir, c->staged, 0);
+	return error;
+}
+
 int cow_tree_orphan(struct cow_tree *t, int fd, cow_copy_check check, void *data)
 {
 	__attribute__((cleanup(copying_cleanup))) struct copying c = {
 		.t = t, .dir = t->shadow, .parent = -1, .lower = -1, .upper = -1};
-	struct stat st;
-	int known = -1;
+	int known;
 	int error;
 
-	if (fstat(fd, &st) != 0)
+	if (fstat(fd, &c.st) != 0)
 		return -1;
-	if (!S_ISREG(st.st_mode)) {
-		errno = ENOENT;
-		return -1;
-	}
-	known = cow_real_open_nameless(t, &st);
+	known = cow_real_open_nameless(t, &c.st);
 	if (known >= 0)
 		return known;
 	pthread_mutex_lock(&t->orphan_lock);
-	known = orphan_find(t, &st);
+	known = orphan_find(t, &c.st);
 	if (known < 0) {
-		error = prepare(&c, fd);
-		if (error == 0)
-			error = fill(&c, false, check, data);
-		if (c.upper >= 0)
-			(void)unlinkat(c.dir, c.staged, 0);
+		error = S_ISDIR(c.st.st_mode) ? orphan_directory(&c, fd) : orphan_file(&c, fd, check, data);
 		if (error == 0) {
 			known = fcntl(c.upper, F_DUPFD_CLOEXEC, 3);
-			orphan_add(t, &st, cow_steal_fd(&c.upper));
+			orphan_add(t, &c.st, cow_steal_fd(&c.upper));
 		} else {
 			errno = error;
 		}
