@@ -3,13 +3,13 @@
 id=     which inode. A branch may give an inode of the lower one new number, once: when it is copied up or split. So each inode of
         the plain copy stands for one in the branch, or for two if it was there at the start; and none of those stands for two.
 dev=    which device: one of the plain run stands for one of the branch's.
-#N      the name of a file that never had one: its inode's number.
+#N      the name of a file that never had one, socket:[N], pipe:[N]: the inode's number.
 atime=  compared where neither side says "now": reading through a read-only mount moves no access time.
 """
 
 import re
 
-UNNAMED = re.compile(r"#\d+(?=%20\(deleted\))")
+UNNAMED = re.compile(r"#\d+(?=%20\(deleted\))|(?<=:\[)\d+(?=\])")
 
 
 class Correspondence:

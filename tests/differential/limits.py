@@ -43,12 +43,14 @@ def watched_copy_up(call, plain, branch, known):
     return branch == plain or [event for event in branch if event != "4"] == [event for event in plain if event != "4"]
 
 
+HANDLE = re.compile("(/proc/(self|thread-self)/fd|/dev/fd)/[0-9]+")
 DESCRIPTORS = {"dup", "recvfd"}
 
 
 def stale_descriptor(call, plain, branch, known):
-    """The same for copies of such a descriptor."""
-    return call[1] in DESCRIPTORS and len(plain) == len(branch) == 2 and known.left_behind(plain, branch)
+    """The same for copies of such a descriptor, also by /proc/self/fd/N."""
+    copies = call[1] in DESCRIPTORS or call[1].startswith("open") and any(HANDLE.fullmatch(word) for word in call[2:])
+    return copies and len(plain) == len(branch) == 2 and known.left_behind(plain, branch)
 
 
 def path_only(call, plain, branch, known):
@@ -67,14 +69,13 @@ def link_by_descriptor(call, plain, branch, known):
     return call[1] == "linkat" and call[3] == "%" and plain == ["ok"] and branch == ["ENOENT"]
 
 
-HANDLE_PATH = re.compile("(/proc/(self|thread-self)/fd|/dev/fd)/[0-9]+/")
 LOOKS = READERS | {"lstat", "fstatat", "content", "readlink", "readlinkat", "access", "faccessat", "faccessat2", "getxattr",
                    "lgetxattr", "listxattr", "llistxattr"}
 
 
 def way_through_handle(call, plain, branch, known):
     """A path through /proc/self/fd/N of a directory opened before it was changed shows, to calls that only read, what it was."""
-    return call[1] in LOOKS and any(HANDLE_PATH.match(word) for word in call[2:])
+    return call[1] in LOOKS and any(re.match(HANDLE.pattern + "/", word) for word in call[2:])
 
 
 def link_count(call, plain, branch, known):

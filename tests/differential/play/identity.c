@@ -54,6 +54,8 @@ void say_attributes(struct result *r, const struct statx *st)
 		say(r, " size=%llu", (unsigned long long)st->stx_size);
 	if (S_ISCHR(st->stx_mode) || S_ISBLK(st->stx_mode))
 		say(r, " rdev=%u:%u", st->stx_rdev_major, st->stx_rdev_minor);
+	if (S_ISSOCK(st->stx_mode) && st->stx_dev_major == 0)
+		return;
 	say(r, " mtime=");
 	say_time(r, st->stx_mtime.tv_sec, st->stx_mtime.tv_nsec);
 	say(r, " atime=");
