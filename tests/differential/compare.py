@@ -9,7 +9,7 @@ atime=  compared where neither side says "now": reading through a read-only moun
 
 import re
 
-UNNAMED = re.compile(r"#\d+(?=%20\(deleted\))|(?<=:\[)\d+(?=\])")
+UNNAMED = re.compile(r"#\d+(?=%20\(deleted\))|(?<=:)#\d+$|(?<=:\[)\d+(?=\])")
 
 
 class Correspondence:
