@@ -17,15 +17,6 @@
 
 #include "../lib/fd.h"
 
-/* Writing through a mapping leaves the times of a file as they are on some file systems, tmpfs among them. */
-bool cow_times_tell(int fd)
-{
-	struct statfs fs;
-
-	return fstatfs(fd, &fs) == 0 &&
-	       (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC || fs.f_type == BTRFS_SUPER_MAGIC);
-}
-
 enum { AT_ONCE = 64 << 10 };
 
 /* In two calls, where a file is small and has no holes. 1: done, 0: not such a one, -1 with errno. */
@@ -77,6 +68,44 @@ static int copy_attributes(int from, int to, const struct stat *st)
 	return futimens(to, times);
 }
 
+/* Does a change show in the change time that is made right after somebody looked at it? Since Linux 6.13. */
+static bool times_are_fine(int dir, const char *name)
+{
+	cleanup_close int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	struct stat before = {0};
+	struct stat after = {0};
+	bool fine = fd >= 0 && fstat(fd, &before) == 0;
+
+	for (int i = 0; fine && i < 8; i++, before = after)
+		fine = fchmod(fd, 0600) == 0 && fstat(fd, &after) == 0 &&
+		       (after.st_ctim.tv_sec != before.st_ctim.tv_sec ||
+			after.st_ctim.tv_nsec != before.st_ctim.tv_nsec);
+	if (fd >= 0)
+		unlinkat(dir, name, 0);
+	return fine;
+}
+
+/*
+ * Does every change of a file show in its change time? Writing through a mapping leaves it as it is on some file
+ * systems, tmpfs among them. Asked once.
+ */
+static bool times_tell(struct cow_tree *t)
+{
+	cleanup_free char *name = NULL;
+	struct statfs fs;
+
+	if (t->times_tell == COW_UNKNOWN) {
+		name = cow_stage_name(t, 'h');
+		t->times_tell = fstatfs(t->stage, &fs) == 0 &&
+						(fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC ||
+						 fs.f_type == BTRFS_SUPER_MAGIC) &&
+						times_are_fine(t->stage, name)
+					? COW_YES
+					: COW_NO;
+	}
+	return t->times_tell == COW_YES;
+}
+
 static int record(struct cow_tree *t, int upper, struct cow_entry *entry)
 {
 	struct cow_journal_copy rec = {.lower = entry->path};
@@ -87,7 +116,7 @@ static int record(struct cow_tree *t, int upper, struct cow_entry *entry)
 		return -1;
 	entry->ident = rec.upper;
 	/* At an attach it is still to be renamed. */
-	if (t->attached && t->times_tell) {
+	if (t->attached && times_tell(t)) {
 		rec.ctime_sec = st.st_ctim.tv_sec;
 		rec.ctime_nsec = (uint32_t)st.st_ctim.tv_nsec;
 	}

@@ -167,7 +167,6 @@ enum { COW_CHOICE_GRAFT, COW_CHOICE_COPY, COW_CHOICE_NONE };
 int cow_budget_choose(struct cow_tree *t, struct cow_entry *entry);
 void cow_budget_release(struct cow_tree *t, struct cow_entry *entry);
 
-bool cow_times_tell(int fd); /* hydrate.c: does every change of a file show in its change time there? */
 /*
  * hydrate.c: makes `name` in `dir` a copy of the regular file `lower` (readable), with its record in the journal; in
  * entry->st what it was made of. 0 or -1 with errno (ESTALE: no regular file).

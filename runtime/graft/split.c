@@ -67,12 +67,6 @@ static int fill(struct splitting *s, int lower)
 		error = cow_placeholders_graft(t, lower, s->upper, &s->entries);
 		cow_tree_leave(t);
 	}
-	for (size_t i = 0; error == 0 && t->times_tell && i < s->entries.count; i++)
-		if (s->entries.list[i].hydrated) {
-			/* Clocks of file systems tick so slowly: what the container changes is later. */
-			usleep(10000);
-			break;
-		}
 	if (error == 0 && (cow_copy_attributes(lower, s->upper, &s->st) != 0 || cow_copy_times(s->upper, &s->st) != 0))
 		error = errno;
 	return error == 0 ? cow_split_record(t, s->upper, s->path, &s->st, &s->entries) : error;

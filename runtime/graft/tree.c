@@ -26,7 +26,6 @@ static int open_branch(struct cow_tree *t, struct cow_error **err)
 	if (fchmodat(t->stage, ".", 0777, 0) != 0)
 		return cow_error_set(err, errno, "branch %s: %s/stage", t->branch->name, name);
 	cow_spread_directories(t->stage);
-	t->times_tell = cow_times_tell(t->stage);
 	/* The names have a part in where the directories go. */
 	if (getrandom(&t->stage_count, sizeof(t->stage_count), GRND_NONBLOCK) < 0)
 		t->stage_count = 0;

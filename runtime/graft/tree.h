@@ -104,11 +104,11 @@ struct cow_tree {
 	/* budget.c: grafts that there are, and those that staging has in mind; from which number on they are spared. */
 	size_t grafts, reserved;
 	size_t wanted, grafts_soft, grafts_hard;
-	bool no_clones;            /* the file systems do not share blocks */
-	bool times_tell;           /* hydrate.c */
-	bool attached;             /* what is made from now on is staged */
-	struct cow_nested *nested; /* mounts in the lower; set by the attach */
-	struct cow_alias *aliases; /* and their clones in the grafts */
+	bool no_clones;                                   /* the file systems do not share blocks */
+	enum { COW_UNKNOWN, COW_NO, COW_YES } times_tell; /* hydrate.c */
+	bool attached;                                    /* what is made from now on is staged */
+	struct cow_nested *nested;                        /* mounts in the lower; set by the attach */
+	struct cow_alias *aliases;                        /* and their clones in the grafts */
 	uint64_t stage_count;
 	struct cow_tree_stats stats;
 };

@@ -127,7 +127,8 @@ static void budget_scenario(struct fixture *f)
 	cleanup_close int real = real_of(f, "big");
 
 	CHECK(real >= 0 && f->tree->stats.hydrated >= MANY - LIMIT && f->tree->stats.hydrated <= MANY);
-	printf("# %lu grafts, %lu copies\n", (unsigned long)f->tree->grafts, (unsigned long)f->tree->stats.hydrated);
+	printf("# %lu grafts, %lu copies, %s\n", (unsigned long)f->tree->grafts, (unsigned long)f->tree->stats.hydrated,
+	       f->tree->times_tell == COW_YES ? "known by their times" : "to be read");
 	CHECK(f->tree->grafts >= LIMIT && f->tree->grafts <= LIMIT + 25 && f->tree->reserved == 0);
 	check_same(seen(f, "big"), lower(f, "big"));
 	for (int i = 0; i < 5; i++) {
