@@ -87,6 +87,25 @@ EOF
   [[ $(find "$FAST/lower/huge" -type f | wc -l) == $((count - 1)) ]]
 }
 
+# bats test_tags=bundle,cowrun
+@test "limits: beyond the budget of mounts small files are copies; too many subdirectories cannot be had" {
+  in_memory 40
+  mkdir "$FAST/lower"/{files,dirs}
+  (cd "$FAST/lower/files" && for i in {1..200}; do echo "$i" >"$i"; done)
+  (cd "$FAST/lower/dirs" && mkdir {1..100})
+  python_in_branch <<'EOF'
+before = {name: os.stat("files/" + name).st_ino for name in os.listdir("files")}
+write("files/new", "")
+copied = [name for name in before if os.stat("files/" + name).st_ino != before[name]]
+check(150 < len(copied) < 200, f"{len(copied)} copies")
+same({name: read("files/" + name) for name in before}, {name: name + "\n" for name in before}, "content")
+refused("ENOSPC", os.mkdir, "dirs/new")
+same(len(os.listdir("dirs")), 100, "subdirectories")
+refused("ENOSPC", os.rmdir, "dirs/7")
+EOF
+  branch_is "$ID" "A files/new"
+}
+
 # bats test_tags=bundle
 @test "every directory of a tree of 2,000 directories and 40,000 files is touched" {
   local before

@@ -102,3 +102,23 @@ EOF
   [[ $LOWER/many/2 -ef $LOWER/empty/two && $(<"$LOWER/many/2") == "file 2" ]]
   rm "$T/before" # The lower was changed on purpose.
 }
+
+# bats test_tags=cowrun
+@test "limits: names outside the workdir part, and an untouched file counts the lower's links" {
+  ln "$LOWER/README" "$T/outside"
+  ln "$LOWER/many/1" "$LOWER/src/one"
+  python_in_branch <<'EOF'
+same(os.stat("README").st_nlink, 2, "links of a file with a name elsewhere")
+write("README", "changed\n")
+same(os.stat("README").st_nlink, 1, "of its copy")
+os.unlink("many/1")
+same(os.stat("src/one").st_nlink, 2, "after one of its names was deleted")
+write("src/one", "changed\n")
+same(os.stat("src/one").st_nlink, 1, "of its copy")
+EOF
+  branch_is "$ID" "M README" "D many/1" "M src/one"
+  lower_untouched
+  branch commit "$ID"
+  [[ $(<"$LOWER/README") == changed && $(<"$T/outside") == "a lower file" && ! -e $LOWER/many/1 ]]
+  rm "$T/before" # The lower was changed on purpose.
+}
