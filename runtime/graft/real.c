@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -37,16 +38,26 @@ static struct cow_real **bucket(struct cow_tree *t, const struct stat *lower)
 	return &t->reals[((uint64_t)lower->st_ino * 2654435761u + (uint64_t)lower->st_dev) % COW_TREE_BUCKETS];
 }
 
-/* Without handles: a descriptor for a directory, as long as there are many left. Then only its name is known. */
+/*
+ * Without handles: an O_PATH descriptor, as long as there are many left; for directories a while longer than for files,
+ * of which fewer are asked for. Then only its name is known.
+ */
 static int keep(const struct stat *lower, int upper)
 {
 	struct rlimit limit;
+	cleanup_close int path = -1;
+	char self[40];
+	rlim_t most;
 	int fd;
 
-	if (!S_ISDIR(lower->st_mode) || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return -1;
-	fd = fcntl(upper, F_DUPFD_CLOEXEC, 64);
-	if (fd >= 0 && limit.rlim_cur != RLIM_INFINITY && (rlim_t)fd > limit.rlim_cur / 2)
+	most = limit.rlim_cur / (S_ISDIR(lower->st_mode) ? 2 : 4);
+	/* Not the same open file: a copy that is open for writing cannot be run. */
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", upper);
+	path = open(self, O_PATH | O_CLOEXEC);
+	fd = path < 0 ? -1 : fcntl(path, F_DUPFD_CLOEXEC, 64);
+	if (fd >= 0 && limit.rlim_cur != RLIM_INFINITY && (rlim_t)fd > most)
 		cow_close_fd(&fd);
 	return fd;
 }
@@ -74,6 +85,43 @@ void cow_real_add_known(struct cow_tree *t, const struct stat *lower, const stru
 	r->handle = handle;
 	r->fd = -1;
 	add(t, lower, r);
+}
+
+/* The next ones in turn that have a descriptor. Records stay as long as the tree. */
+static size_t next_kept(struct cow_tree *t, struct cow_real **list, size_t room)
+{
+	size_t count = 0;
+
+	pthread_mutex_lock(&t->table_lock);
+	for (size_t i = 0; i < COW_TREE_BUCKETS && count < room; i++) {
+		for (struct cow_real *r = t->reals[t->swept]; r != NULL && count < room; r = r->next)
+			if (r->fd >= 0)
+				list[count++] = r;
+		t->swept = (t->swept + 1) % COW_TREE_BUCKETS;
+	}
+	pthread_mutex_unlock(&t->table_lock);
+	return count;
+}
+
+/* A deleted file takes room as long as a descriptor is on it. Nobody else closes them, so they may be looked at without
+ * the lock. */
+void cow_real_sweep(struct cow_tree *t)
+{
+	enum { AT_ONCE = 512 };
+	struct cow_real *list[AT_ONCE];
+	size_t count = t->handles ? 0 : next_kept(t, list, AT_ONCE);
+
+	for (size_t i = 0; i < count; i++) {
+		cleanup_close int gone = -1;
+		struct stat st;
+
+		if (fstat(list[i]->fd, &st) != 0 || st.st_nlink != 0)
+			continue;
+		pthread_mutex_lock(&t->table_lock);
+		gone = list[i]->fd;
+		list[i]->fd = -1;
+		pthread_mutex_unlock(&t->table_lock);
+	}
 }
 
 void cow_real_add(struct cow_tree *t, const struct stat *lower, const char *path, uint64_t mount, int upper)
@@ -132,30 +180,47 @@ int cow_real_open(struct cow_tree *t, const struct stat *lower, uint64_t mount)
 	return cow_steal_fd(&fd);
 }
 
+/* Of a record: an O_PATH descriptor, or -1. */
+static int open_kept(struct cow_tree *t, const struct file_handle *handle, int fd)
+{
+	return handle != NULL ? cow_handle_open(t->upper_by_handle, handle) : fd;
+}
+
 int cow_real_open_nameless(struct cow_tree *t, const struct stat *lower)
 {
 	struct file_handle *handles[16];
+	int fds[16];
 	size_t count = 0;
 	int found = -1;
 
 	pthread_mutex_lock(&t->table_lock);
 	for (const struct cow_real *r = *bucket(t, lower); r != NULL && count < 16; r = r->next)
-		if (matches(r, lower) && r->handle != NULL)
-			handles[count++] = cow_handle_copy(r->handle);
+		if (matches(r, lower) && (r->handle != NULL || r->fd >= 0)) {
+			handles[count] = r->handle != NULL ? cow_handle_copy(r->handle) : NULL;
+			fds[count++] = r->handle == NULL ? fcntl(r->fd, F_DUPFD_CLOEXEC, 3) : -1;
+		}
 	pthread_mutex_unlock(&t->table_lock);
 	for (size_t i = 0; i < count; i++) {
-		cleanup_close int fd = found < 0 ? cow_handle_open(t->upper_by_handle, handles[i]) : -1;
+		cleanup_close int fd = open_kept(t, handles[i], fds[i]);
 		struct stat st;
 
-		if (fd >= 0 && fstat(fd, &st) == 0 && st.st_nlink == 0)
+		if (found < 0 && fd >= 0 && fstat(fd, &st) == 0 && st.st_nlink == 0)
 			found = cow_steal_fd(&fd);
 		free(handles[i]);
 	}
 	return found;
 }
 
+static bool same_handle(const struct file_handle *a, const struct file_handle *b)
+{
+	return a->handle_type == b->handle_type && a->handle_bytes == b->handle_bytes &&
+	       memcmp(a->f_handle, b->f_handle, a->handle_bytes) == 0;
+}
+
+/* Number and birth of an inode may come again in the same tick of the clock; a handle has its generation as well. */
 bool cow_real_is(struct cow_tree *t, const struct stat *lower, int upper)
 {
+	cleanup_free struct file_handle *handle = t->handles ? cow_handle_of(upper) : NULL;
 	struct cow_ident ident;
 	const struct cow_real *r;
 
@@ -163,7 +228,8 @@ bool cow_real_is(struct cow_tree *t, const struct stat *lower, int upper)
 		return false;
 	pthread_mutex_lock(&t->table_lock);
 	for (r = *bucket(t, lower); r != NULL; r = r->next)
-		if (matches(r, lower) && cow_ident_equal(&r->upper, &ident))
+		if (matches(r, lower) && cow_ident_equal(&r->upper, &ident) &&
+		    (r->handle == NULL || handle == NULL || same_handle(r->handle, handle)))
 			break;
 	pthread_mutex_unlock(&t->table_lock);
 	return r != NULL;

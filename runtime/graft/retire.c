@@ -174,6 +174,7 @@ void cow_tree_sweep(struct cow_tree *t)
 			;
 	if (waiting(&t->shadowed))
 		free_shadowed(t);
+	cow_real_sweep(t);
 }
 
 bool cow_retire_hurry(struct cow_tree *t)

@@ -91,6 +91,7 @@ struct cow_tree {
 	struct cow_graft *by_mount[COW_TREE_BUCKETS];
 	struct cow_graft *by_lower[COW_TREE_BUCKETS];
 	struct cow_real *reals[COW_TREE_BUCKETS], *reals_by_upper[COW_TREE_BUCKETS];
+	size_t swept; /* of these, by cow_real_sweep; under table_lock */
 	struct cow_graft_queue retired, resting, shadowed;
 	size_t stale;     /* grafts that are not attached; written under table_lock, read without */
 	bool lower_shown; /* cow_tree_known() gave out one that is stale, too */

@@ -121,6 +121,29 @@ with open("bin/echo", "rb") as file:
 EOF
 }
 
+@test "a descriptor of a lower file finds its copy by whatever name that has by now" {
+  python_in_branch <<'EOF'
+fd = os.open("README", os.O_RDONLY)
+write("README", "+", os.O_WRONLY | os.O_APPEND)
+os.rename("README", "src/moved")
+os.fchmod(fd, 0o600)
+same(os.stat("src/moved").st_mode & 0o777, 0o600, "fchmod after copy-up and rename")
+fd = os.open("bin/echo", os.O_RDONLY)
+os.chmod("bin/echo", 0o700)
+os.rename("bin", "bin2")
+os.rename("bin2/echo", "echo")
+os.fchmod(fd, 0o711)
+same(os.stat("echo").st_mode & 0o777, 0o711, "and after its directory was renamed")
+same(os.spawnl(os.P_WAIT, "echo", "echo", "it runs"), 0, "the copy is open for no writing")
+fd = os.open("private", os.O_RDONLY)
+os.chmod("private", 0o640)
+os.unlink("private")
+write("private", "another")
+os.fchmod(fd, 0o600)
+same(os.stat("private").st_mode & 0o777, 0o644, "another file of that name")
+EOF
+}
+
 @test "/dev/stdin, /proc/self/fd/N and /proc/self/exe after copy-up and after a split" {
   in_branch <<'EOF'
 is "$(cat /dev/stdin <README)" "a lower file" "/dev/stdin untouched"
