@@ -70,3 +70,32 @@ EOF
   expect_failure "user namespace" as_user env COWRUN_RUNTIME="$DELEGATE" \
     "$COWRUN" --root "$ROOTLESS_RUN/r" run --bundle "$(rootless_path "$T/bundle")" "$ID"
 }
+
+@test "rootless: known limit: an entry of an owner who has no id here is nobody's once it is split or copied up" {
+  chmod 0666 "$LOWER/many/1"
+  chown 70000:70000 "$(rootless_path "$LOWER")"/{own,many/1}
+  python_in_branch <<'EOF'
+same([os.stat(path).st_uid for path in ("own", "many/1")], [65534, 65534], "as it looks")
+write("many/1", "+", os.O_WRONLY | os.O_APPEND)
+os.chown("many/1", 0, 0)
+same(os.stat("many/1").st_uid, 0, "the copy is one that can be given away")
+EOF
+}
+
+@test "rootless: known limit: with few descriptors to spare, what was open before is found by its name only" {
+  local pid
+  start "$ID" /bin/sh -c 'exec sleep 60'
+  pid=$(agents)
+  as_user podman unshare prlimit --pid "$pid" --nofile=300:300
+  shell_script "$ID-exec" <<'EOF'
+cd many
+chmod 0600 {3..20}
+cd ..
+exec 4<many/1 5<many/2
+chmod 0600 many/1 many/2 && mv many/2 many/moved
+chmod 0640 /proc/self/fd/4 && is "$(stat -c %a many/1)" 640 "by its name"
+chmod 0640 /proc/self/fd/5 && is "$(stat -c %a many/moved)" 600 "not by another"
+EOF
+  expect_success exec_in "$ID" /bin/bash -eu "/t/scripts/$ID-exec"
+  ran_to_its_end
+}
