@@ -67,5 +67,5 @@ rootless_prepare() {
 
 # What is mounted where only the user's namespaces see it.
 rootless_mounts() {
-  as_user podman unshare cat /proc/self/mountinfo
+  podman_command unshare cat /proc/self/mountinfo
 }

@@ -86,7 +86,7 @@ EOF
   local pid
   start "$ID" /bin/sh -c 'exec sleep 60'
   pid=$(agents)
-  as_user podman unshare prlimit --pid "$pid" --nofile=300:300
+  podman_command unshare prlimit --pid "$pid" --nofile=300:300
   shell_script "$ID-exec" <<'EOF'
 cd many
 chmod 0600 {3..20}
