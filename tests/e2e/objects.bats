@@ -168,6 +168,11 @@ EOF
 }
 
 @test "device nodes" {
+  if [[ $ROOTLESS ]]; then # nobody can make one there
+    without_devices
+    python_in_branch <<<'refused("EPERM", os.mknod, "src/null", 0o020666, os.makedev(1, 3))'
+    return
+  fi
   python_in_branch <<'EOF'
 import stat
 null = os.makedev(1, 3)
@@ -473,6 +478,7 @@ EOF
 
 @test "descriptors opened by O_PATH: the calls that take an empty path" {
   lower_for_magic
+  without_devices
   python_in_branch <<EOF
 from calls import *
 for number in range(3):
@@ -501,7 +507,7 @@ for number in range(3):
     st = os.stat(path)
     same((st.st_uid, st.st_gid, st.st_mtime_ns), (5, 6, 1000 * 10**9 + 2), path)
     refused("EBADF", os.read, fd, 1) # still what it was
-for name in "link", "fifo", "null":
+for name in filter(lambda n: os.path.lexists(f"kinds/{n}"), ("link", "fifo", "null")):
     fd = os.open(f"kinds/{name}", os.O_PATH | os.O_NOFOLLOW)
     fchownat(fd, "", 5, 6, AT_EMPTY_PATH)
     st = os.lstat(f"kinds/{name}")
@@ -583,6 +589,7 @@ EOF
 
 # bats test_tags=cowrun
 @test "a branch with immutable and append-only files is discarded all the same" {
+  [[ ! $ROOTLESS ]] || return 0 # such flags want a capability that nobody has there
   ALL_CAPABILITIES=1
   in_branch <<'EOF'
 mkdir -p fixed/deep/er
