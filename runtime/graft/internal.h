@@ -124,7 +124,7 @@ bool cow_real_is(struct cow_tree *t, const struct stat *lower, int upper); /* is
 bool cow_real_know(struct cow_tree *t, const struct stat *lower, uint64_t who);
 /* What became real directory `upper`, if `who` knows it: its lower path (caller frees) and identity. Or NULL. */
 char *cow_real_known(struct cow_tree *t, int upper, uint64_t who, struct cow_lower_id *lower);
-void cow_real_sweep(struct cow_tree *t);                                   /* lets go of what was deleted */
+void cow_real_sweep(struct cow_tree *t); /* lets go of what was deleted */
 void cow_real_free(struct cow_tree *t);
 
 void cow_orphans_free(struct cow_tree *t); /* copyup.c */
