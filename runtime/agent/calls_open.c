@@ -89,7 +89,27 @@ static int open_instead(struct cow_target *t, const struct cow_creds *creds, int
 	return cow_target_send_fd(t, fd, (flags & O_CLOEXEC) != 0);
 }
 
-static int open_existing(struct cow_target *t, const struct cow_location *l, const struct cow_opening *o)
+/*
+ * May the copy be made without content? Only if nothing can be wrong with the call any more: the process finds its way
+ * to the file, and there is no flag that could be refused (O_NOATIME, O_DIRECT; O_CREAT by fs.protected_regular).
+ */
+static bool surely_truncates(const struct cow_target *t, const struct cow_creds *creds, const struct cow_location *l,
+			     int dirfd, const char *path, const struct cow_opening *o)
+{
+	const uint64_t harmless = O_ACCMODE | O_TRUNC | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_APPEND |
+				  O_NOFOLLOW | O_SYNC | 0100000 /* O_LARGEFILE */;
+	cleanup_location struct cow_location way = COW_LOCATION_NONE;
+	struct stat dir;
+
+	if ((o->flags & O_TRUNC) == 0 || (o->flags & ~harmless) != 0 || !o->plain || l->magic || l->parent < 0)
+		return false;
+	if ((o->flags & O_CREAT) != 0 && (fstat(l->parent, &dir) != 0 || (dir.st_mode & S_ISVTX) != 0))
+		return false;
+	return has_fds_to_spare(t) && cow_resolve_as(t, creds, dirfd, path, (o->flags & O_NOFOLLOW) == 0, &way) == 0;
+}
+
+static int open_existing(struct cow_target *t, const struct cow_location *l, int dirfd, const char *path,
+			 const struct cow_opening *o)
 {
 	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
 	cleanup_close int now = -1;
@@ -110,7 +130,7 @@ static int open_existing(struct cow_target *t, const struct cow_location *l, con
 	verdict = cow_creds_permit_lower(&creds, l->object, wish.mask);
 	if (verdict != 0)
 		return cow_verdict_of(verdict);
-	truncate = (o->flags & O_TRUNC) != 0 && o->plain && !l->magic && has_fds_to_spare(t);
+	truncate = surely_truncates(t, &creds, l, dirfd, path, o);
 	verdict = cow_prepare_object(t, l, truncate, may_open, &wish, &now);
 	/* RESOLVE_* may forbid the way, and the kernel says so first. */
 	if (verdict == -EACCES && o->resolve != 0)
@@ -204,7 +224,7 @@ int cow_do_open(struct cow_target *t, int dirfd, const char *path, const struct 
 	if (cow_resolve(t, dirfd, path, follow, &l) != 0)
 		return COW_VERDICT_CONTINUE;
 	if (l.object >= 0)
-		verdict = cow_needs_work(l.object_place) ? open_existing(t, &l, o) : 0;
+		verdict = cow_needs_work(l.object_place) ? open_existing(t, &l, dirfd, path, o) : 0;
 	else if ((o->flags & O_CREAT) != 0 && !l.slash)
 		verdict = cow_prepare_parent(t, &l, NULL);
 	else

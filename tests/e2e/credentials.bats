@@ -11,8 +11,9 @@ credentials_tree() {
     for i in {1..12}; do
       mkdir -p "group/$i" "sticky/$i" "mine/$i" "closed/$i" "list/$i" "nobodys/$i" "hidden/$i/way"
       for dir in group sticky mine closed list nobodys hidden; do echo "$dir" >"$dir/$i/file"; done
-      echo way >"hidden/$i/way/file"
+      echo way >"hidden/$i/way/file" && chmod 0666 "hidden/$i/way/file"
       mkdir "sticky/$i/dir"
+      echo free >"sticky/$i/free" && chmod 0666 "sticky/$i/free"
       echo theirs >"sticky/$i/theirs"
       chown 0:2000 "group/$i" "group/$i/file"
       chmod 0770 "group/$i" && chmod 0664 "group/$i/file"
@@ -133,6 +134,10 @@ As(1000).finds("EACCES", os.rename, "hidden/2/way/file", "hidden/2/x")
 As(1000).finds("False", os.access, "hidden/3/way/file", os.W_OK)
 As(1000).finds("EACCES", os.truncate, "hidden/4/way/file", 0)
 less.finds("ok", os.unlink, "hidden/5/way/file")
+for flags in os.O_WRONLY | os.O_TRUNC, os.O_RDWR | os.O_TRUNC | os.O_CREAT:
+    As(1000).finds("EACCES", os.open, "hidden/6/way/file", flags)
+As(1000).finds("EPERM", os.open, "sticky/11/free", os.O_WRONLY | os.O_TRUNC | os.O_NOATIME)
+same((read("hidden/6/way/file"), read("sticky/11/free")), ("way\n", "free\n"), "nothing is lost")
 EOF
 }
 
