@@ -1,6 +1,7 @@
 # Files made, changed and deleted in the branch.
 load helpers
 
+# bats test_tags=rootful
 @test "readdir tells every entry's type" {
   python_in_branch <<'EOF'
 import stat

@@ -153,6 +153,7 @@ has_said() { output_of "$ID" | grep -q "$1"; }
 # In mkdir (83) itself.
 is_in_mkdir() { grep -q '^83 ' "/proc/$1/syscall"; }
 
+# bats test_tags=rootful
 @test "a call that waits for the agent ends with EINTR at a signal whose handler lacks SA_RESTART, and has done nothing" {
   local pid agent shm
   python_script "$ID" <<'EOF'
