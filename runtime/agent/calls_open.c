@@ -128,11 +128,13 @@ static int open_existing(struct cow_target *t, const struct cow_location *l, int
 	if (cow_creds_read(t, &creds) != 0)
 		return -EACCES;
 	verdict = cow_creds_permit_lower(&creds, l->object, wish.mask);
+	/* RESOLVE_* may forbid the way, and the kernel says so first. */
+	if (verdict == EACCES && o->resolve != 0)
+		return 0;
 	if (verdict != 0)
 		return cow_verdict_of(verdict);
 	truncate = surely_truncates(t, &creds, l, dirfd, path, o);
 	verdict = cow_prepare_object(t, l, truncate, may_open, &wish, &now);
-	/* RESOLVE_* may forbid the way, and the kernel says so first. */
 	if (verdict == -EACCES && o->resolve != 0)
 		return 0;
 	if (verdict != 0 || !l->magic)

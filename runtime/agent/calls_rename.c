@@ -8,6 +8,8 @@
 
 #include "../lib/fd.h"
 
+enum { DEPTH_MAX = 4096 };
+
 struct renaming {
 	struct cow_target *t;
 	int olddir, newdir;
@@ -53,6 +55,37 @@ static bool names_refused(const struct renaming *r)
 	return !S_ISDIR(r->from.st.st_mode) && (r->from.slash || (r->to.slash && !exchange));
 }
 
+/* Is entry `name` of directory `parent` the directory `below`, or above it? */
+static bool is_above(int parent, const char *name, int below)
+{
+	cleanup_close int at = fcntl(below, F_DUPFD_CLOEXEC, 3);
+	struct stat entry;
+	struct stat st;
+
+	if (fstatat(parent, name, &entry, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(entry.st_mode))
+		return false;
+	for (int depth = 0; depth < DEPTH_MAX && at >= 0 && fstat(at, &st) == 0; depth++) {
+		ino_t here = st.st_ino;
+		int up;
+
+		if (here == entry.st_ino && st.st_dev == entry.st_dev)
+			return true;
+		up = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		cow_close_fd(&at);
+		at = up;
+		if (at >= 0 && fstat(at, &st) == 0 && st.st_ino == here)
+			return false;
+	}
+	return false;
+}
+
+/* A directory into itself, or over one that holds it: that, too, the kernel says first. */
+static bool is_loop(const struct renaming *r)
+{
+	return is_above(r->from_parent, r->from.name, r->to_parent) ||
+	       (r->to.object >= 0 && is_above(r->to_parent, r->to.name, r->from_parent));
+}
+
 static int perform(void *data)
 {
 	struct renaming *r = data;
@@ -86,6 +119,8 @@ static int permit(const struct renaming *r, const struct cow_creds *creds)
 		error = cow_creds_permit_delete(creds, r->to_parent, &r->to.st);
 	else if (error == 0)
 		error = cow_creds_permit(creds, r->to_parent, W_OK | X_OK);
+	if (error == 0 && !exchange && r->to.object >= 0 && S_ISDIR(r->from.st.st_mode) != S_ISDIR(r->to.st.st_mode))
+		error = S_ISDIR(r->to.st.st_mode) ? EISDIR : ENOTDIR;
 	if (error == 0)
 		error = may_leave(r, creds, &r->from);
 	return error == 0 && exchange ? may_leave(r, creds, &r->to) : error;
@@ -173,7 +208,7 @@ static int within(struct renaming *r)
 	if (verdict != 0)
 		return verdict;
 	/* On real directories the kernel gives the error that it is. */
-	if (names_refused(r))
+	if (names_refused(r) || is_loop(r))
 		verdict = 0;
 	else if (cow_sandboxed(r->t))
 		verdict = prepare_ends(r);
