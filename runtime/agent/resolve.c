@@ -190,26 +190,31 @@ static void note_handle(struct walk *w, const char *name)
 		w->handle = (int)n;
 }
 
+/* A stale directory makes way for what it has become. */
+static void replace_stale(const struct walk *w, int *fd)
+{
+	enum cow_place_kind place;
+	struct cow_tree *tree = cow_agent_place(w->target->agent, *fd, &place);
+	struct stat st;
+	int now;
+
+	if (place != COW_PLACE_STALE || fstat(*fd, &st) != 0 || !S_ISDIR(st.st_mode))
+		return;
+	now = cow_tree_counterpart(tree, *fd);
+	if (now < 0)
+		return;
+	close(*fd);
+	*fd = now;
+}
+
 /*
  * The call's own handle is freshened before the call goes on (l->handle), so what follows the link is looked up in what
  * the handle's directory has become.
  */
 static void freshen_way(const struct walk *w, int *object)
 {
-	enum cow_place_kind place;
-	struct cow_tree *tree;
-	int now;
-
-	if (w->handle < 0 || w->magic)
-		return;
-	tree = cow_agent_place(w->target->agent, *object, &place);
-	if (place != COW_PLACE_STALE)
-		return;
-	now = cow_tree_counterpart(tree, *object);
-	if (now < 0)
-		return;
-	close(*object);
-	*object = now;
+	if (w->handle >= 0 && !w->magic)
+		replace_stale(w, object);
 }
 
 static void finish(const struct walk *w, struct cow_location *l)
@@ -307,7 +312,12 @@ static int start(struct walk *w, int dirfd, const char *path)
 		w->at = fcntl(w->root, F_DUPFD_CLOEXEC, 3);
 	else
 		w->at = dirfd == AT_FDCWD ? cow_target_link(w->target, "cwd") : cow_target_fd(w->target, dirfd);
-	return w->at >= 0 ? 0 : EBADF;
+	if (w->at < 0)
+		return EBADF;
+	/* By the call's own splits, perhaps; the handle is freshened before the call goes on. */
+	if (*path != '/' && dirfd != AT_FDCWD)
+		replace_stale(w, &w->at);
+	return 0;
 }
 
 static int walk(struct walk *w, enum cow_follow follow, struct cow_location *l)
