@@ -44,13 +44,23 @@ def watched_copy_up(call, plain, branch, known):
 
 
 HANDLE = re.compile("(/proc/(self|thread-self)/fd|/dev/fd)/[0-9]+")
-DESCRIPTORS = {"dup", "recvfd"}
+DESCRIPTORS = {"dup", "recvfd", "setlk", "setofd", "flock"}
 
 
 def stale_descriptor(call, plain, branch, known):
     """The same for copies of such a descriptor, also by /proc/self/fd/N."""
     copies = call[1] in DESCRIPTORS or call[1].startswith("open") and any(HANDLE.fullmatch(word) for word in call[2:])
     return copies and len(plain) == len(branch) == 2 and known.left_behind(plain, branch)
+
+
+def stale_directory(call, plain, branch, known):
+    """A directory handle that another process or thread holds and only reads lists the directory as it was before its change."""
+    return call[1] == "readdir" and known.left_behind(plain, branch)
+
+
+def lock_across_copy_up(call, plain, branch, known):
+    """Locks do not exclude across a copy-up."""
+    return call[1] in ("flock", "setlk", "setofd") and plain[:1] == ["EAGAIN"] and branch[:1] == ["ok"]
 
 
 def path_only(call, plain, branch, known):
@@ -90,7 +100,7 @@ def stale_program(call, plain, branch, known):
     return call[1] == "exec" and call[3] == "%" and plain == ["ETXTBSY"]
 
 
-LIMITS = [link_count, stale_reader, stale_program, watched_copy_up, stale_descriptor, path_only, path_only_flags, link_by_descriptor, way_through_handle]
+LIMITS = [link_count, stale_reader, stale_program, stale_directory, lock_across_copy_up, watched_copy_up, stale_descriptor, path_only, path_only_flags, link_by_descriptor, way_through_handle]
 
 
 def excuse(call, plain, branch, known):

@@ -69,7 +69,6 @@ static const struct plain_call plain_calls[] = {
 	{"fchdir", SYS_fchdir, "f", false},
 	{"chroot", SYS_chroot, "p", false},
 	{"umask", SYS_umask, "i", true},
-	{"flock", SYS_flock, "fi", false},
 	{"fsync", SYS_fsync, "f", false},
 	{"lseek", SYS_lseek, "fii", true},
 	{"close", SYS_close, "f", false},

@@ -87,6 +87,13 @@ static void lock(struct call *c, int command)
 	say_identity(c->result, slot_fd(c, 0), NULL, true);
 }
 
+/* flock SLOT OPERATION */
+static void op_flock(struct call *c)
+{
+	say_done(c->result, syscall(SYS_flock, slot_fd(c, 0), number(c, 1)));
+	say_identity(c->result, slot_fd(c, 0), NULL, true);
+}
+
 static void op_setlk(struct call *c)
 {
 	lock(c, F_SETLK);
@@ -111,6 +118,6 @@ static void op_getfd(struct call *c)
 }
 
 const struct named_operation memory_operations[] = {
-	{"mmap", op_mmap},     {"mread", op_mread}, {"mwrite", op_mwrite}, {"setlk", op_setlk},
+	{"mmap", op_mmap},     {"mread", op_mread}, {"mwrite", op_mwrite}, {"setlk", op_setlk}, {"flock", op_flock},
 	{"setofd", op_setofd}, {"getfl", op_getfl}, {"getfd", op_getfd},   {NULL, NULL},
 };
