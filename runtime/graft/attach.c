@@ -146,7 +146,10 @@ static int regraft(struct cow_tree *t, int lower, int upper, const char *name, i
 	case COW_CHOICE_NONE:
 		return ENOSPC;
 	case COW_CHOICE_COPY:
-		return hydrate_placeholder(t, lower, upper, name, &entry);
+		error = hydrate_placeholder(t, lower, upper, name, &entry);
+		if (!cow_hydrate_refused(error) || !cow_budget_reserve(t, &entry))
+			return error;
+		/* fallthrough */
 	default:
 		error = cover(t, at, upper, name, placeholder, &entry);
 		cow_budget_release(t, &entry);

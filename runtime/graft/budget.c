@@ -70,6 +70,11 @@ void cow_budget_release(struct cow_tree *t, struct cow_entry *entry)
 	entry->reserved = false;
 }
 
+bool cow_budget_reserve(struct cow_tree *t, struct cow_entry *entry)
+{
+	return reserve(t, entry, t->grafts_hard);
+}
+
 int cow_budget_choose(struct cow_tree *t, struct cow_entry *entry)
 {
 	bool small = entry->st.st_size <= SMALL;

@@ -61,7 +61,7 @@ static int copy_attributes(int from, int to, const struct stat *st)
 	if (flistxattr(from, NULL, 0) > 0) {
 		if (cow_copy_attributes(from, to, st) != 0)
 			return -1;
-	} else if (((st->st_uid != 0 || st->st_gid != 0) && fchown(to, st->st_uid, st->st_gid) != 0) ||
+	} else if (((st->st_uid != 0 || st->st_gid != 0) && cow_copy_owner(to, "", st) != 0) ||
 		   fchmod(to, st->st_mode & 07777) != 0) {
 		return -1;
 	}
@@ -162,4 +162,9 @@ int cow_hydrate(struct cow_tree *t, int lower, int dir, const char *name, struct
 	unlinkat(dir, name, 0);
 	errno = saved;
 	return -1;
+}
+
+bool cow_hydrate_refused(int errnum)
+{
+	return errnum == EACCES || errnum == EPERM || errnum == EWOULDBLOCK;
 }

@@ -166,6 +166,7 @@ void cow_budget_set(struct cow_tree *t, size_t present); /* so many mounts are t
 enum { COW_CHOICE_GRAFT, COW_CHOICE_COPY, COW_CHOICE_NONE };
 /* What is to become of a lower entry that is no symbolic link: entry->st. A graft is reserved by that. */
 int cow_budget_choose(struct cow_tree *t, struct cow_entry *entry);
+bool cow_budget_reserve(struct cow_tree *t, struct cow_entry *entry); /* a graft for what cannot be copied */
 void cow_budget_release(struct cow_tree *t, struct cow_entry *entry);
 
 /*
@@ -173,6 +174,8 @@ void cow_budget_release(struct cow_tree *t, struct cow_entry *entry);
  * entry->st what it was made of. 0 or -1 with errno (ESTALE: no regular file).
  */
 int cow_hydrate(struct cow_tree *t, int lower, int dir, const char *name, struct cow_entry *entry);
+/* Not for us to read, in a user namespace that has no id for its owner; or somebody has a lease on it. */
+bool cow_hydrate_refused(int errnum);
 
 /* place.c */
 enum { COW_TRIES = 16 };                  /* how often what another worker changed is looked at again */

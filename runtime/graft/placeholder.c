@@ -197,7 +197,10 @@ static int try_entry(struct cow_tree *t, int lower, int upper, struct cow_entry 
 	case COW_CHOICE_GRAFT:
 		return make_placeholder(t, upper, entry);
 	case COW_CHOICE_COPY:
-		return make_copy(t, lower, upper, entry);
+		if (make_copy(t, lower, upper, entry) == 0)
+			return 0;
+		return cow_hydrate_refused(errno) && cow_budget_reserve(t, entry) ? make_placeholder(t, upper, entry)
+										  : -1;
 	default:
 		errno = ENOSPC;
 		return -1;

@@ -177,6 +177,31 @@ static void descriptor_scenario(struct fixture *f)
 	}
 }
 
+/* What cannot be read cannot be copied: somebody on the host has a lease on it. */
+static void lease_scenario(struct fixture *f)
+{
+	int leases[10];
+
+	f->mounts = 40;
+	make_big(f);
+	CHECK(signal(SIGIO, SIG_IGN) != SIG_ERR);
+	for (int i = 0; i < 10; i++) {
+		leases[i] = open(lower(f, "big/f%d", i), O_WRONLY | O_CLOEXEC);
+		CHECK(leases[i] >= 0 && fcntl(leases[i], F_SETLEASE, F_WRLCK) == 0);
+	}
+	start(f);
+	cleanup_close int real = real_of(f, "big");
+
+	CHECK(real >= 0 && f->tree->stats.hydrated > MANY / 2 && f->tree->reserved == 0);
+	for (int i = 0; i < 10; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "big/f%d", i);
+		CHECK(kind_of(f, name) == COW_PLACE_GRAFT && close(leases[i]) == 0);
+	}
+	check_same(seen(f, "big"), lower(f, "big"));
+}
+
 /* At the second limit there is an end, and the directory is as it was. */
 static void exhausted_scenario(struct fixture *f)
 {
@@ -299,6 +324,7 @@ int main(void)
 	scenario_at("/var/tmp", budget_scenario, "a directory with more entries than mounts");
 	run_scenario(budget_scenario, "a directory with more entries than mounts");
 	run_scenario(descriptor_scenario, "descriptors from before the split");
+	run_scenario(lease_scenario, "files that cannot be read");
 	run_scenario(exhausted_scenario, "no more mounts");
 	run_scenario(two_scenario, "several split the same one");
 	scenario_at("/var/tmp", resume_scenario, "a branch is taken up again");
