@@ -134,7 +134,7 @@ deps-%:
 check: deps-test
 	@$(SUBMAKE) -j$(JOBS) all unit-programs e2e-programs $(BUILD)/differential/play
 	@$(SUBMAKE) -j$(JOBS) SANITIZE=1 unit-programs
-	@BUILD=$(BUILD) tests/run $(if $(STRICT),--strict) unit sanitize $(addprefix e2e-,$(ENGINES))
+	@BUILD=$(BUILD) tests/run --jobs $(JOBS) $(if $(STRICT),--strict) unit sanitize $(addprefix e2e-,$(ENGINES))
 
 check-unit: deps-build
 	@$(SUBMAKE) -j$(JOBS) all unit-programs
@@ -146,7 +146,7 @@ check-sanitize: deps-build
 
 check-e2e: deps-test
 	@$(SUBMAKE) -j$(JOBS) all e2e-programs
-	@BUILD=$(BUILD) tests/run $(if $(PLAIN),--plain) $(if $(FILTER),--filter '$(FILTER)') $(addprefix e2e-,$(ENGINES))
+	@BUILD=$(BUILD) tests/run --jobs $(JOBS) $(if $(PLAIN),--plain) $(if $(FILTER),--filter '$(FILTER)') $(addprefix e2e-,$(ENGINES))
 
 # Fixed seeds and cases; or SEEDS="1 2 3"; or SECONDS=n: seeds of the clock. PLAIN=1 tests the tester.
 differential: deps-test
