@@ -82,6 +82,20 @@ same(os.stat("many/1").st_uid, 0, "the copy is one that can be given away")
 EOF
 }
 
+@test "rootless: known limit: readdir tells a FIFO of a split directory from a file only by its inode" {
+  python_in_branch <<'EOF'
+import stat
+
+def says():
+    return {entry.name: entry.is_file(follow_symlinks=False) for entry in os.scandir("kinds")}["fifo"]
+
+same(says(), False, "untouched")
+write("kinds/new", "")
+same(says(), True, "in a directory that was split")
+check(stat.S_ISFIFO(os.lstat("kinds/fifo").st_mode), "it is one")
+EOF
+}
+
 @test "rootless: known limit: with few descriptors to spare, what was open before is found by its name only" {
   local pid
   start "$ID" /bin/sh -c 'exec sleep 60'
