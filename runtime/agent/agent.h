@@ -189,6 +189,8 @@ struct cow_tree *cow_agent_place(const struct cow_agent *a, int fd, enum cow_pla
 /* quick.c: before cow_target_open. */
 /* True: what the path leads to, and if there is nothing the directory it would be in, needs no work. False: perhaps. */
 bool cow_quick_path(const struct cow_target *t, int dirfd, const char *path);
+/* The same for what a descriptor is on. */
+bool cow_quick_fd(const struct cow_target *t, int fd);
 /* Can there be stale descriptors at all? */
 bool cow_agent_has_stale(const struct cow_agent *a);
 

@@ -376,11 +376,30 @@ static bool is_about_mounts(const struct request *r)
 	       r->call == COW_CALL_UMOUNT;
 }
 
+/* The descriptor whose object the call changes, or -1. */
+static int changed_fd(const struct cow_target *t, const struct request *r)
+{
+	switch (r->call) {
+	case COW_CALL_FCHMOD:
+	case COW_CALL_FCHOWN:
+	case COW_CALL_FSETXATTR:
+	case COW_CALL_FREMOVEXATTR:
+		return (int)t->args[0];
+	case COW_CALL_UTIMENSAT:
+		return r->no_path ? r->dir : -1;
+	default:
+		return -1;
+	}
+}
+
 /* Can the call go on with nothing done? False: perhaps. */
 static bool needs_nothing(const struct cow_target *t, const struct request *r)
 {
 	const struct shape *s = &shapes[r->call];
+	int fd = changed_fd(t, r);
 
+	if (fd >= 0)
+		return cow_quick_fd(t, fd);
 	if ((r->dir >= 0 || r->dir2 >= 0) && cow_agent_has_stale(t->agent))
 		return false;
 	if (only_reads(r))

@@ -70,6 +70,13 @@ static bool parent_needs_nothing(const struct cow_target *t, int start, const ch
 	return parent >= 0 && needs_nothing(t, parent);
 }
 
+bool cow_quick_fd(const struct cow_target *t, int fd)
+{
+	cleanup_close int object = fd < 0 ? -1 : open_start(t, fd, false);
+
+	return object >= 0 && needs_nothing(t, object);
+}
+
 bool cow_quick_path(const struct cow_target *t, int dirfd, const char *path)
 {
 	cleanup_close int start = -1;
