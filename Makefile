@@ -134,7 +134,8 @@ deps-%:
 check: deps-test
 	@$(SUBMAKE) -j$(JOBS) all unit-programs e2e-programs $(BUILD)/differential/play
 	@$(SUBMAKE) -j$(JOBS) SANITIZE=1 unit-programs
-	@BUILD=$(BUILD) tests/run --jobs $(JOBS) $(if $(STRICT),--strict) unit sanitize $(addprefix e2e-,$(ENGINES))
+	@BUILD=$(BUILD) tests/run --jobs $(JOBS) $(if $(STRICT),--strict) unit sanitize $(addprefix e2e-,$(ENGINES)) \
+		$(addprefix differential-,$(filter bundle-%,$(DIFFERENTIAL_ENGINES)))
 
 check-unit: deps-build
 	@$(SUBMAKE) -j$(JOBS) all unit-programs

@@ -28,7 +28,7 @@ def without_copy_ups(events):
             continue
         if mask & DELETE:
             mask += MOVED_FROM - DELETE
-        event = f"{mask:x}{colon}{name}"
+        event = f"{mask:x}{colon}{re.sub('^#[0-9]+$', '#', name)}"
         if mask != TOUCHED and event not in kept[-1:]:
             kept.append(event)
     return kept
