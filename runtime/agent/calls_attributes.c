@@ -153,8 +153,13 @@ int cow_do_access(struct cow_target *t, int dirfd, const char *path, int mode, i
 	int error;
 
 	if ((mode & W_OK) == 0 || cow_resolve(t, dirfd, path, follow, &l) != 0 || l.object < 0 ||
-	    !cow_needs_work(l.object_place) || S_ISLNK(l.st.st_mode))
+	    !cow_needs_work(l.object_place))
 		return COW_VERDICT_CONTINUE;
+	if (S_ISLNK(l.st.st_mode)) {
+		/* Of itself, which nobody can write; it is a real one as soon as its directory is. */
+		error = cow_prepare_object(t, &l, false, NULL, NULL, NULL);
+		return error == 0 ? COW_VERDICT_CONTINUE : error;
+	}
 	if (!S_ISDIR(l.st.st_mode) && (!S_ISREG(l.st.st_mode) || l.slash))
 		return COW_VERDICT_CONTINUE; /* FIFOs and devices are writable on a read-only mount; ENOTDIR */
 	error = cow_creds_read(t, &creds);
