@@ -88,6 +88,9 @@ static int drop(struct cow_target *t, const struct cow_location *l, int parent, 
 	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
 	int error = cow_creds_read(t, &creds);
 
+	/* With the process's rights alone nobody finds what a stale handle on the way has become. */
+	if (l->handle >= 0)
+		(void)cow_freshen(t, l->handle);
 	if (error == 0)
 		error = cow_check_way(t, &creds, r->dirfd, r->path, parent);
 	/* A slash at the end is judged before permission is. */
