@@ -144,6 +144,17 @@ static int add_directory(struct preparation *p, struct cow_node *n, const char *
 	return 0;
 }
 
+/* What is not kept takes the place of the lower's file all the same. */
+static int leave_out(struct preparation *p, const struct cow_change *c)
+{
+	cleanup_free char *place = c->op == 'M'      ? strdup(c->old)
+				   : c->over != NULL ? cow_name_join(c->node->parent->origin, c->node->name)
+						     : NULL;
+	char staged[24];
+
+	return place == NULL || detach(p, place, staged, sizeof(staged)) >= 0 ? 0 : -1;
+}
+
 static int make(struct preparation *p, const struct cow_change *c)
 {
 	struct cow_node *n = (struct cow_node *)c->node;
@@ -158,10 +169,12 @@ static int make(struct preparation *p, const struct cow_change *c)
 	}
 	snprintf(staged, sizeof(staged), "n%" PRIu64, ++p->plan->numbers);
 	result = cow_stage_make(&p->stage, n, staged, p->err);
-	if (result > 0)
+	if (result > 0) {
 		cow_log_warning("%s is a socket: left out", c->path);
-	if (result != 0)
-		return result < 0 ? -1 : 0;
+		return leave_out(p, c);
+	}
+	if (result < 0)
+		return -1;
 	if (attach(p, c, staged, NULL) != 0)
 		return -1;
 	return S_ISDIR(n->mode) ? add_directory(p, n, c->path) : 0;
