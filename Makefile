@@ -122,7 +122,8 @@ $(BUILD)/differential/play: $(wildcard tests/differential/play/*) Makefile $(BUI
 
 JOBS ?= $(shell nproc)
 SUBMAKE = $(MAKE) --no-print-directory
-ENGINES ?= podman-runc podman-rootless bundle-runc bundle-crun bundle-crun-init
+# The long ones first: two suites at a time end about together.
+ENGINES ?= bundle-crun podman-runc podman-rootless bundle-runc bundle-crun-init
 # Of the delegates' names, the bundles.
 DIFFERENTIAL_ENGINES = $(if $(filter file,$(origin ENGINES)),bundle-runc bundle-crun,\
 	$(patsubst crun,bundle-crun,$(patsubst runc,bundle-runc,$(ENGINES))))
@@ -204,7 +205,8 @@ help:
 	@echo 'make demo            a container compiles and runs a program in a branch of this very source tree'
 	@echo 'make check           unit tests, the same under ASan and UBSan, end-to-end and differential tests'
 	@echo 'make check-unit, check-sanitize, check-e2e     a part of it; ENGINES="$(ENGINES)"'
-	@echo '                     FILTER=REGEX: the tests of that name; PLAIN=1: the scenarios under the delegate alone'
+	@echo '                     FILTER=REGEX: the tests of that name; PLAIN=1: the scenarios under the delegate alone;'
+	@echo '                     FULL=1: the long ones on every engine'
 	@echo 'make differential    random programs in a branch and on a plain copy; SECONDS=600, SEEDS="1 2 3", ENGINES="runc crun",'
 	@echo '                     USERS="root user", PLAIN=1: the copy against another'
 	@echo 'make lint            clang-format, clang-tidy, shellcheck, man pages, headers that compile alone'

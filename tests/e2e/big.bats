@@ -1,5 +1,6 @@
 # Directories and trees with more entries than is usual: what the budget of mounts is for (runtime/graft/budget.c). They lie
 # in memory, with the store: what is asked here is not how fast the disk makes files.
+# bats file_tags=long
 load helpers
 
 eval "$(declare -f teardown | sed '1s/^teardown/common_teardown/')"

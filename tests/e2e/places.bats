@@ -1,4 +1,5 @@
 # Where things are: other roots and namespaces, links and volumes on the way, and file systems of all kinds below it all.
+# bats file_tags=long
 load helpers
 
 # What every arrangement of file systems must do. $LOWER has the usual tree, deep and wide.

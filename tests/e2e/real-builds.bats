@@ -1,4 +1,5 @@
 # Compilers, package managers and installers: as in a plain directory.
+# bats file_tags=long
 load helpers
 load real
 

@@ -1,4 +1,5 @@
 # Databases, logs, and programs that meet at one file: as in a plain directory.
+# bats file_tags=long
 load helpers
 load real
 

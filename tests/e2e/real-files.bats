@@ -1,4 +1,5 @@
 # Copying, moving, archiving and editing: as in a plain directory.
+# bats file_tags=long
 load helpers
 load real
 

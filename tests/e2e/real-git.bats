@@ -1,4 +1,5 @@
 # git on a checkout with a history: what it says, what it leaves, and the lower after the commit are those of a plain directory.
+# bats file_tags=long
 load helpers
 load real
 

@@ -1,4 +1,5 @@
 # Many programs at once: in one container, and in several containers that have branches of one lower.
+# bats file_tags=long
 load helpers
 load real
 

@@ -1,5 +1,6 @@
 # Programs that walk deep trees and change them on the way: they compare directories by device and inode, read them in
 # pieces, and go up again by "..".
+# bats file_tags=long
 load helpers
 
 # $LOWER/deep: 12 levels of directories, three in each of the first, files in all, and 1,500 in one of them.
