@@ -23,7 +23,7 @@ fd = os.open("README", os.O_RDONLY)
 write("README", "new")
 same((os.pread(fd, 100, 0), read("README")), (b"a lower file\n", "new"), "before and after")
 # So tail -f, but not tail -F, misses what others append to an untouched file.
-tails = [subprocess.Popen(["tail", "-n1", how, "many/1"], stdout=subprocess.PIPE) for how in ("-f", "-F")]
+tails = [subprocess.Popen(["tail", "-n1", how, "many/1"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for how in ("-f", "-F")]
 same([tail.stdout.readline() for tail in tails], [b"file 1\n"] * 2, "tail")
 write("many/1", "appended\n", os.O_WRONLY | os.O_APPEND)
 while b"appended" not in tails[1].stdout.readline():
@@ -32,6 +32,7 @@ os.set_blocking(tails[0].stdout.fileno(), False)
 same(tails[0].stdout.read(), None, "tail -f")
 for tail in tails:
     tail.kill()
+    tail.wait()
 EOF
 }
 

@@ -60,30 +60,35 @@ commits() {
   rm "$T/before" # it is to be changed
 }
 
+# bats test_tags=rootful
 @test "store on tmpfs" {
   mounted "$COWRUN_STORE" -t tmpfs tmpfs
   works
   commits
 }
 
+# bats test_tags=rootful
 @test "store on xfs" {
   mounted_new xfs "$COWRUN_STORE"
   works
   commits
 }
 
+# bats test_tags=rootful
 @test "store on btrfs" {
   mounted_new btrfs "$COWRUN_STORE"
   works
   commits
 }
 
+# bats test_tags=rootful
 @test "store on another ext4" {
   mounted_new ext4 "$COWRUN_STORE"
   works
   commits
 }
 
+# bats test_tags=rootful
 @test "store on overlayfs, as in a container" {
   mkdir "$T"/{l,u,w}
   mounted "$COWRUN_STORE" -t overlay -o "lowerdir=$T/l,upperdir=$T/u,workdir=$T/w" overlay
@@ -97,24 +102,28 @@ lower_on() {
   cp -a "$COWRUN_TEST_DIR/tree/." "$LOWER"
 }
 
+# bats test_tags=rootful
 @test "lower on tmpfs" {
   lower_on mounted "$LOWER" -t tmpfs tmpfs
   works
   commits
 }
 
+# bats test_tags=rootful
 @test "lower on xfs" {
   lower_on mounted_new xfs "$LOWER"
   works
   commits
 }
 
+# bats test_tags=rootful
 @test "lower on btrfs" {
   lower_on mounted_new btrfs "$LOWER"
   works
   commits
 }
 
+# bats test_tags=rootful
 @test "lower on overlayfs" {
   mkdir "$T"/{l,u,w}
   cp -a "$LOWER/src" "$T/l/"
@@ -137,6 +146,7 @@ is "$(ls flat | wc -l)" 0 "what is left then"
 EOF
 }
 
+# bats test_tags=rootful
 @test "read-only lower" {
   lower_on mounted_new xfs "$LOWER"
   is_deep_and_wide
@@ -153,6 +163,7 @@ EOF
   work
 }
 
+# bats test_tags=rootful
 @test "other file systems mounted inside the lower" {
   mkdir "$LOWER"/src/{tmp,deep/tmp}
   mounted "$LOWER/src/tmp" -t tmpfs tmpfs
@@ -181,6 +192,7 @@ same(read("src/deep/tmp/x"), "changed", "changed")
 EOF
 }
 
+# bats test_tags=rootful
 @test "rm -rf through file systems mounted inside the lower" {
   mkdir "$LOWER"/src/tmp
   mounted "$LOWER/src/tmp" -t tmpfs tmpfs
