@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
+#include <sys/xattr.h>
 
 #include "../lib/fd.h"
 
@@ -93,19 +94,39 @@ static int perform(void *data)
 	return cow_tree_rename(r->from.parent_tree, r->from_parent, r->from.name, r->to_parent, r->to.name, r->flags);
 }
 
-/* A directory that gets another parent is written to (".."): its own permission counts, access list and all. */
-static int may_leave(const struct renaming *r, const struct cow_creds *creds, const struct cow_location *l)
+static bool stays(const struct renaming *r)
 {
 	struct stat from;
 	struct stat to;
 
-	if (!S_ISDIR(l->st.st_mode))
-		return 0;
-	if (fstat(r->from_parent, &from) != 0 || fstat(r->to_parent, &to) != 0)
-		return errno;
-	if (from.st_ino == to.st_ino && from.st_dev == to.st_dev)
+	return fstat(r->from_parent, &from) == 0 && fstat(r->to_parent, &to) == 0 && from.st_ino == to.st_ino &&
+	       from.st_dev == to.st_dev;
+}
+
+/* A directory that gets another parent is written to (".."): its own permission counts, access list and all. */
+static int may_leave(const struct renaming *r, const struct cow_creds *creds, const struct cow_location *l)
+{
+	if (!S_ISDIR(l->st.st_mode) || stays(r))
 		return 0;
 	return cow_creds_permit_lower(creds, l->object, W_OK);
+}
+
+/*
+ * Its placeholder has the mode, but no access list, by which the host's kernel would judge it: one that has a list is
+ * made real. 0, -ESTALE: it was, so look again; or another -errno.
+ */
+static int prepare_list(const struct renaming *r, const struct cow_location *l)
+{
+	char path[40];
+	int verdict;
+
+	if (l->object < 0 || !S_ISDIR(l->st.st_mode) || !cow_needs_work(l->object_place) || stays(r))
+		return 0;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", l->object);
+	if (getxattr(path, "system.posix_acl_access", NULL, 0) < 0)
+		return 0;
+	verdict = cow_prepare_object(r->t, l, false, NULL, NULL, NULL);
+	return verdict == 0 ? -ESTALE : verdict;
 }
 
 /* All that vfs_rename() asks of the process. 0 or an errno. */
@@ -145,6 +166,11 @@ static int rename_instead(struct renaming *r)
 	error = permit(r, &creds);
 	if (error != 0)
 		return cow_verdict_of(error);
+	error = prepare_list(r, &r->from);
+	if (error == 0 && (r->flags & RENAME_EXCHANGE) != 0)
+		error = prepare_list(r, &r->to);
+	if (error != 0)
+		return error;
 	cow_stop_leading(r->t);
 	/* The engine's own descriptors in the grafts must be the only ones. */
 	cow_close_fd(&r->from.object);
