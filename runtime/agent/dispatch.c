@@ -205,12 +205,25 @@ static int freshen_directory(struct cow_target *t, int fd)
 	return cow_freshen(t, fd);
 }
 
+/* Is it about what the first descriptor is on, and about no name in it? */
+static bool is_about_descriptor(const struct cow_target *t, const struct request *r)
+{
+	char first[2] = "";
+
+	if (r->call == COW_CALL_STATAT || r->call == COW_CALL_READAT)
+		return t->args[1] == 0 || (cow_target_memory(t, t->args[1], first, 1) == 0 && *first == '\0');
+	return r->no_path || (shapes[r->call].path >= 0 && r->path[0] == '\0' && (r->flags & AT_EMPTY_PATH) != 0);
+}
+
 static int freshen_handles(struct cow_target *t, const struct request *r)
 {
 	int verdict;
 
 	cow_stats_phase(COW_PHASE_HANDLES);
 	verdict = freshen_directory(t, r->dir);
+	/* No name is found in a directory that was deleted, but it has its attributes. */
+	if (verdict == -ENOENT && is_about_descriptor(t, r))
+		verdict = 0;
 	if (verdict == 0)
 		verdict = freshen_directory(t, r->dir2);
 	/* An O_PATH handle on what its holder may not read cannot be replaced; it goes on showing what it showed. */
