@@ -174,6 +174,9 @@ static inline int cow_resolve(const struct cow_target *t, int dirfd, const char 
 {
 	return cow_resolve_as(t, NULL, dirfd, path, follow, l);
 }
+/* The same where `dirfd` is the root for the walk: RESOLVE_IN_ROOT of openat2(2). */
+int cow_resolve_in_root(const struct cow_target *t, int dirfd, const char *path, enum cow_follow follow,
+			struct cow_location *l);
 /*
  * Does `path` lead its own user to an entry of the directory `parent`? For what is done on his behalf there: the kernel
  * will not walk it again. 0, an errno, or ESTALE: it leads elsewhere by now.

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,8 @@
 
 /* Descriptors that a process must have to spare before content is dropped for an O_TRUNC that could then fail. */
 enum { SPARE_FDS = 64 };
+/* Of a path's "..", so many are looked at for RESOLVE_NO_XDEV: each costs a walk. */
+enum { WAYS_UP_MAX = 40 };
 
 static bool writes(uint64_t flags)
 {
@@ -108,6 +111,13 @@ static bool surely_truncates(const struct cow_target *t, const struct cow_creds 
 	return has_fds_to_spare(t) && cow_resolve_as(t, creds, dirfd, path, (o->flags & O_NOFOLLOW) == 0, &way) == 0;
 }
 
+static int resolve(const struct cow_target *t, int dirfd, const char *path, const struct cow_opening *o,
+		   enum cow_follow follow, struct cow_location *l)
+{
+	return (o->resolve & RESOLVE_IN_ROOT) != 0 ? cow_resolve_in_root(t, dirfd, path, follow, l)
+						   : cow_resolve(t, dirfd, path, follow, l);
+}
+
 static int open_existing(struct cow_target *t, const struct cow_location *l, int dirfd, const char *path,
 			 const struct cow_opening *o)
 {
@@ -117,6 +127,10 @@ static int open_existing(struct cow_target *t, const struct cow_location *l, int
 	bool truncate;
 	int verdict;
 
+	/* All of RESOLVE_* forbid such a link, and what is opened in the target's stead is not the kernel's to refuse.
+	 */
+	if (l->magic && o->resolve != 0)
+		return 0;
 	if ((o->resolve & RESOLVE_NO_XDEV) != 0)
 		return cow_prepare_object(t, l, false, NULL, NULL, NULL);
 	if (S_ISDIR(l->st.st_mode))
@@ -128,9 +142,10 @@ static int open_existing(struct cow_target *t, const struct cow_location *l, int
 	if (cow_creds_read(t, &creds) != 0)
 		return -EACCES;
 	verdict = cow_creds_permit_lower(&creds, l->object, wish.mask);
-	/* RESOLVE_* may forbid the way, and the kernel says so first. */
+	/* RESOLVE_* may forbid the way, and the kernel says so first. For O_TRUNC it asks for a writable mount before
+	 * all. */
 	if (verdict == EACCES && o->resolve != 0)
-		return 0;
+		return (o->flags & O_TRUNC) == 0 ? 0 : cow_prepare_object(t, l, false, NULL, NULL, NULL);
 	if (verdict != 0)
 		return cow_verdict_of(verdict);
 	truncate = surely_truncates(t, &creds, l, dirfd, path, o);
@@ -144,13 +159,37 @@ static int open_existing(struct cow_target *t, const struct cow_location *l, int
 	return open_instead(t, &creds, now, o->flags);
 }
 
+/*
+ * The same of the directories that the way goes up from: the root of a graft is left by "..", too. What cannot be made
+ * real is the kernel's to refuse (EXDEV).
+ */
+static int prepare_ways_up(struct cow_target *t, int dirfd, const char *path, const struct cow_opening *o)
+{
+	int count = 0;
+
+	for (const char *at = path; (at = strstr(at, "..")) != NULL && count < WAYS_UP_MAX; at += 2) {
+		cleanup_location struct cow_location l = COW_LOCATION_NONE;
+		char way[PATH_MAX];
+
+		if ((at != path && at[-1] != '/') || (at[2] != '/' && at[2] != '\0'))
+			continue;
+		count++;
+		snprintf(way, sizeof(way), "%.*s.", (int)(at - path), path);
+		if (resolve(t, dirfd, way, o, COW_FOLLOW, &l) != 0 || l.object < 0 || !S_ISDIR(l.st.st_mode))
+			return 0;
+		if (cow_prepare_directory(t, l.object_tree, l.object_place, l.object, NULL) == -ESTALE)
+			return -ESTALE;
+	}
+	return 0;
+}
+
 /* A graft is a mount, and RESOLVE_NO_XDEV crosses none: what is asked for is made real, even if it is only read. */
 static int open_without_crossing(struct cow_target *t, int dirfd, const char *path, const struct cow_opening *o)
 {
 	cleanup_location struct cow_location l = COW_LOCATION_NONE;
 	int verdict;
 
-	if (cow_resolve(t, dirfd, path, (o->flags & O_NOFOLLOW) == 0, &l) != 0 || l.object < 0 ||
+	if (resolve(t, dirfd, path, o, (o->flags & O_NOFOLLOW) == 0, &l) != 0 || l.object < 0 ||
 	    !cow_needs_work(l.object_place))
 		return COW_VERDICT_CONTINUE;
 	verdict = cow_prepare_object(t, &l, false, NULL, NULL, NULL);
@@ -220,10 +259,12 @@ int cow_do_open(struct cow_target *t, int dirfd, const char *path, const struct 
 
 	if (dirfd >= 0 && cow_is_way_up(o, path))
 		return open_way_up(t, dirfd, o);
+	if ((o->resolve & RESOLVE_NO_XDEV) != 0 && (verdict = prepare_ways_up(t, dirfd, path, o)) != 0)
+		return verdict;
 	if ((o->flags & O_PATH) != 0 || !(writes(o->flags) || (o->flags & O_CREAT) != 0))
 		return (o->resolve & RESOLVE_NO_XDEV) != 0 ? open_without_crossing(t, dirfd, path, o)
 							   : COW_VERDICT_CONTINUE;
-	if (cow_resolve(t, dirfd, path, follow, &l) != 0)
+	if (resolve(t, dirfd, path, o, follow, &l) != 0)
 		return COW_VERDICT_CONTINUE;
 	if (l.object >= 0)
 		verdict = cow_needs_work(l.object_place) ? open_existing(t, &l, dirfd, path, o) : 0;

@@ -31,6 +31,7 @@ struct walk {
 	int links;
 	bool magic;
 	int handle;
+	bool in_root; /* what it starts at is its root: RESOLVE_IN_ROOT of openat2(2) */
 	const struct cow_creds *as;
 };
 
@@ -305,19 +306,25 @@ static int step(struct walk *w, enum cow_follow follow, struct cow_location *l)
 
 static int start(struct walk *w, int dirfd, const char *path)
 {
+	bool at_root = *path == '/' && !w->in_root;
+
 	w->root = cow_target_link(w->target, "root");
-	if (w->root < 0 || fstat(w->root, &w->root_stat) != 0)
+	if (w->root < 0)
 		return ESRCH;
-	if (*path == '/')
+	if (at_root)
 		w->at = fcntl(w->root, F_DUPFD_CLOEXEC, 3);
 	else
 		w->at = dirfd == AT_FDCWD ? cow_target_link(w->target, "cwd") : cow_target_fd(w->target, dirfd);
 	if (w->at < 0)
 		return EBADF;
 	/* By the call's own splits, perhaps; the handle is freshened before the call goes on. */
-	if (*path != '/' && dirfd != AT_FDCWD)
+	if (!at_root && dirfd != AT_FDCWD)
 		replace_stale(w, &w->at);
-	return 0;
+	if (w->in_root) {
+		close(w->root);
+		w->root = fcntl(w->at, F_DUPFD_CLOEXEC, 3);
+	}
+	return w->root >= 0 && fstat(w->root, &w->root_stat) == 0 ? 0 : ESRCH;
 }
 
 static int walk(struct walk *w, enum cow_follow follow, struct cow_location *l)
@@ -361,10 +368,8 @@ static int walk_as(struct walk *w, const struct cow_creds *as, enum cow_follow f
 	return error != 0 ? error : e.result;
 }
 
-int cow_resolve_as(const struct cow_target *t, const struct cow_creds *as, int dirfd, const char *path,
-		   enum cow_follow follow, struct cow_location *l)
+static int resolve(struct walk *w, int dirfd, const char *path, enum cow_follow follow, struct cow_location *l)
 {
-	struct walk w = {.target = t, .root = -1, .at = -1, .handle = -1, .as = as};
 	enum cow_phase phase;
 	int result;
 
@@ -374,20 +379,36 @@ int cow_resolve_as(const struct cow_target *t, const struct cow_creds *as, int d
 		return ENOENT;
 	if (strlen(path) >= PATH_MAX)
 		return ENAMETOOLONG;
-	strcpy(w.rest, path);
-	w.p = w.rest;
+	strcpy(w->rest, path);
+	w->p = w->rest;
 	phase = cow_stats_phase(COW_PHASE_RESOLVE);
-	result = start(&w, dirfd, path);
+	result = start(w, dirfd, path);
 	if (result == 0)
-		result = walk_as(&w, as, follow, l);
-	cow_close_fd(&w.root);
-	cow_close_fd(&w.at);
+		result = walk_as(w, w->as, follow, l);
+	cow_close_fd(&w->root);
+	cow_close_fd(&w->at);
 	if (result > 0)
 		cow_location_close(l);
 	else
-		finish(&w, l);
+		finish(w, l);
 	cow_stats_phase(phase);
 	return result > 0 ? result : 0;
+}
+
+int cow_resolve_as(const struct cow_target *t, const struct cow_creds *as, int dirfd, const char *path,
+		   enum cow_follow follow, struct cow_location *l)
+{
+	struct walk w = {.target = t, .root = -1, .at = -1, .handle = -1, .as = as};
+
+	return resolve(&w, dirfd, path, follow, l);
+}
+
+int cow_resolve_in_root(const struct cow_target *t, int dirfd, const char *path, enum cow_follow follow,
+			struct cow_location *l)
+{
+	struct walk w = {.target = t, .root = -1, .at = -1, .handle = -1, .in_root = true};
+
+	return resolve(&w, dirfd, path, follow, l);
 }
 
 static bool same_directory(int a, int b)
