@@ -121,6 +121,11 @@ void cow_reading_carry(int old, long long position, int fresh)
 	cleanup_close int before = openat(old, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (before >= 0 && same_directory(before, fresh)) {
+		_Alignas(struct dirent64) char room[1024];
+
+		/* ext4 begins where the first position was that it read from: from there on a rewinddir(3) finds
+		 * nothing. */
+		(void)getdents64(fresh, room, sizeof(room));
 		(void)lseek(fresh, position, SEEK_SET);
 		return;
 	}
