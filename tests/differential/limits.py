@@ -5,6 +5,8 @@ A function gets the call's words, the two results and the correspondence of inod
 import os
 import re
 
+from compare import tagged
+
 READERS = {"pread", "read", "mread", "fstat", "statx", "stat", "fgetxattr", "flistxattr", "copyrange", "exec"}
 
 
@@ -39,6 +41,9 @@ def watched_copy_up(call, plain, branch, known):
     if call[1] != "events" or not all(result in (["EAGAIN"], ["ok", *result[1:]]) for result in (plain, branch)):
         return False
     plain, branch = without_copy_ups(plain[1:]), without_copy_ups(branch[1:])
+    # What replaces an untouched entry is exchanged with it: it comes, and then the other goes.
+    branch = [event for n, event in enumerate(branch) if event in plain or n == 0 or
+              branch[n - 1] != event.replace(f"{MOVED_FROM:x}:", f"{MOVED_TO:x}:", 1)]
     # A file that is renamed over an untouched one has two names for a moment, which is a change of its attributes.
     return branch == plain or [event for event in branch if event != "4"] == [event for event in plain if event != "4"]
 
@@ -55,7 +60,8 @@ def stale_descriptor(call, plain, branch, known):
 
 def stale_directory(call, plain, branch, known):
     """A directory handle that another process or thread holds and only reads lists the directory as it was before its change."""
-    return call[1] == "readdir" and known.left_behind(plain, branch)
+    gone = plain == ["ENOENT"] and branch[0] != "ENOENT" and tagged(branch, "id=") in known.replaced
+    return call[1] == "readdir" and (gone or known.left_behind(plain, branch))
 
 
 def lock_across_copy_up(call, plain, branch, known):
@@ -83,9 +89,16 @@ LOOKS = READERS | {"lstat", "fstatat", "content", "readlink", "readlinkat", "acc
                    "lgetxattr", "listxattr", "llistxattr"}
 
 
+def opens_for_reading(call):
+    if not call[1].startswith("open"):
+        return False
+    flags = int(call[4 if call[1] == "open" else 5], 0)
+    return flags & (os.O_ACCMODE | os.O_CREAT | os.O_TRUNC) == 0
+
+
 def way_through_handle(call, plain, branch, known):
     """A path through /proc/self/fd/N of a directory opened before it was changed shows, to calls that only read, what it was."""
-    return call[1] in LOOKS and any(re.match(HANDLE.pattern + "/", word) for word in call[2:])
+    return (call[1] in LOOKS or opens_for_reading(call)) and any(re.match(HANDLE.pattern + "/", word) for word in call[2:])
 
 
 def link_count(call, plain, branch, known):
@@ -106,6 +119,11 @@ LIMITS = [link_count, stale_reader, stale_program, stale_directory, lock_across_
 def excuse(call, plain, branch, known):
     """The limit's reason, or None."""
     return next((limit.__doc__ for limit in LIMITS if limit(call, plain, branch, known)), None)
+
+
+def spoils(call, plain, branch):
+    """Is what follows an excused answer nothing to go by? Old content was copied, or there is no descriptor."""
+    return call[1] == "copyrange" or (call[1].startswith("open") and plain[0] != branch[0])
 
 
 def left_out(entry):

@@ -173,6 +173,7 @@ static void op_write(struct call *c)
 static void op_copyrange(struct call *c)
 {
 	say_value(c->result, syscall(SYS_copy_file_range, slot_fd(c, 0), NULL, slot_fd(c, 1), NULL, number(c, 2), 0));
+	say_identity(c->result, slot_fd(c, 0), NULL, true);
 }
 
 /* content PATH: opens, reads all of it, closes. */
