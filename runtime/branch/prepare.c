@@ -144,12 +144,13 @@ static int add_directory(struct preparation *p, struct cow_node *n, const char *
 	return 0;
 }
 
-/* What is not kept takes the place of the lower's file all the same. */
+/*
+ * What is not kept takes the place of the lower's file all the same. A socket of the lower that was changed (M) is
+ * there still, or renamed by a step of its own.
+ */
 static int leave_out(struct preparation *p, const struct cow_change *c)
 {
-	cleanup_free char *place = c->op == 'M'      ? strdup(c->old)
-				   : c->over != NULL ? cow_name_join(c->node->parent->origin, c->node->name)
-						     : NULL;
+	cleanup_free char *place = c->over != NULL ? cow_name_join(c->node->parent->origin, c->node->name) : NULL;
 	char staged[24];
 
 	return place == NULL || detach(p, place, staged, sizeof(staged)) >= 0 ? 0 : -1;
