@@ -145,14 +145,18 @@ static int add_directory(struct preparation *p, struct cow_node *n, const char *
 }
 
 /*
- * What is not kept takes the place of the lower's file all the same. A socket of the lower that was changed (M) is
- * there still, or renamed by a step of its own.
+ * What is not kept takes the place of the lower's file all the same. A socket of the lower that was changed is there
+ * still; and what was renamed as well is taken away by that step.
  */
 static int leave_out(struct preparation *p, const struct cow_change *c)
 {
-	cleanup_free char *place = c->over != NULL ? cow_name_join(c->node->parent->origin, c->node->name) : NULL;
+	cleanup_free char *place = NULL;
 	char staged[24];
 
+	if (c->op == 'M' && !S_ISSOCK(c->old_mode) && !c->node->moved)
+		place = strdup(c->old);
+	else if (c->over != NULL)
+		place = cow_name_join(c->node->parent->origin, c->node->name);
 	return place == NULL || detach(p, place, staged, sizeof(staged)) >= 0 ? 0 : -1;
 }
 
