@@ -241,7 +241,7 @@ static int within(struct renaming *r)
 	/* On real directories the kernel gives the error that it is. */
 	if (names_refused(r) || is_loop(r))
 		verdict = 0;
-	else if (cow_sandboxed(r->t))
+	else if (cow_sandboxed(r->t) || (r->flags & RENAME_WHITEOUT) != 0)
 		verdict = prepare_ends(r);
 	else if (grafted(r))
 		return rename_instead(r);
