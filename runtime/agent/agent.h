@@ -182,6 +182,11 @@ int cow_resolve_in_root(const struct cow_target *t, int dirfd, const char *path,
  * will not walk it again. 0, an errno, or ESTALE: it leads elsewhere by now.
  */
 int cow_check_way(const struct cow_target *t, const struct cow_creds *creds, int dirfd, const char *path, int parent);
+/*
+ * If `l`, which `path` led to, was reached by another process's magic link (/proc/PID/fd/N): may the target look there?
+ * What is acted on in its stead the kernel would not ask again. 0, an errno, or ESTALE.
+ */
+int cow_check_magic(const struct cow_target *t, int dirfd, const char *path, const struct cow_location *l);
 void cow_location_close(struct cow_location *l);
 #define cleanup_location __attribute__((cleanup(cow_location_close)))
 

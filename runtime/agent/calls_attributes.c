@@ -60,6 +60,9 @@ int cow_do_modify(struct cow_target *t, enum cow_call call, int dirfd, const cha
 		return COW_VERDICT_CONTINUE;
 	if (l.slash && !S_ISDIR(l.st.st_mode))
 		return COW_VERDICT_CONTINUE; /* ENOTDIR */
+	verdict = cow_check_magic(t, dirfd, path, &l);
+	if (verdict != 0)
+		return cow_verdict_of(verdict);
 	if (check != NULL && cow_creds_read(t, &creds) != 0)
 		return -EACCES;
 	verdict = cow_prepare_object(t, &l, false, check, &creds, &now);

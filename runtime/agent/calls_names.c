@@ -209,6 +209,9 @@ int cow_do_link(struct cow_target *t, int olddir, const char *old, int newdir, c
 		return link_by_fd(t, olddir, newdir, new);
 	if (cow_resolve(t, olddir, old, (flags & AT_SYMLINK_FOLLOW) != 0, &from) != 0 || from.object < 0)
 		return cow_do_create(t, newdir, new, false);
+	verdict = cow_check_magic(t, olddir, old, &from);
+	if (verdict != 0)
+		return cow_verdict_of(verdict);
 	if (cow_needs_work(from.object_place) && (verdict = cow_prepare_object(t, &from, false, NULL, NULL, &now)) != 0)
 		return verdict;
 	if (now >= 0 && from.magic && !S_ISDIR(from.st.st_mode))

@@ -139,6 +139,9 @@ static int open_existing(struct cow_target *t, const struct cow_location *l, int
 	if (!S_ISREG(l->st.st_mode) || l->slash || !writes(o->flags) ||
 	    (o->flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL) || (o->flags & O_DIRECTORY) != 0)
 		return 0;
+	verdict = cow_check_magic(t, dirfd, path, l);
+	if (verdict != 0)
+		return cow_verdict_of(verdict);
 	if (cow_creds_read(t, &creds) != 0)
 		return -EACCES;
 	verdict = cow_creds_permit_lower(&creds, l->object, wish.mask);

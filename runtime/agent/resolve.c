@@ -411,7 +411,7 @@ int cow_resolve_in_root(const struct cow_target *t, int dirfd, const char *path,
 	return resolve(&w, dirfd, path, follow, l);
 }
 
-static bool same_directory(int a, int b)
+static bool same_object(int a, int b)
 {
 	struct stat x;
 	struct stat y;
@@ -430,5 +430,21 @@ int cow_check_way(const struct cow_target *t, const struct cow_creds *creds, int
 	/* By a stale handle it leads to what the directory was. */
 	if (l.parent_place == COW_PLACE_STALE)
 		now = cow_tree_counterpart(l.parent_tree, l.parent);
-	return same_directory(now >= 0 ? now : l.parent, parent) ? 0 : ESTALE;
+	return same_object(now >= 0 ? now : l.parent, parent) ? 0 : ESTALE;
+}
+
+int cow_check_magic(const struct cow_target *t, int dirfd, const char *path, const struct cow_location *l)
+{
+	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
+	cleanup_location struct cow_location own = COW_LOCATION_NONE;
+	int error;
+
+	if (!l->magic || l->handle >= 0)
+		return 0;
+	error = cow_creds_read(t, &creds);
+	if (error == 0)
+		error = cow_resolve_as(t, &creds, dirfd, path, COW_FOLLOW, &own);
+	if (error != 0)
+		return error;
+	return same_object(own.object, l->object) ? 0 : ESTALE;
 }

@@ -603,3 +603,29 @@ EOF
   branch discard "$ID"
   not grep -rl . "$COWRUN_STORE"/branches/.gone.* "$COWRUN_STORE/branches/$ID"
 }
+
+@test "another process's descriptors open nothing to who may not look at them" {
+  mkdir "$LOWER/closed" && echo inner >"$LOWER/closed/file" && chmod 0666 "$LOWER/closed/file" && chmod 0700 "$LOWER/closed"
+  python_in_branch <<'EOF'
+import subprocess
+holder = subprocess.Popen(["/usr/bin/sleep", "60"], stdin=open("closed/file"))
+way = f"/proc/{holder.pid}/fd/0"
+child = os.fork()
+if child == 0:
+    os.setgroups([])
+    os.setgid(1000)
+    os.setuid(1000)
+    refused("EACCES", os.open, way, os.O_RDONLY)
+    refused("EACCES", os.open, way, os.O_WRONLY)
+    refused("EACCES", os.open, way, os.O_RDWR | os.O_TRUNC)
+    refused("EACCES", os.truncate, way, 0)
+    refused("EACCES", os.chmod, way, 0o777)
+    import scenario
+    os._exit(scenario.failed)
+same(os.waitpid(child, 0)[1], 0, "the other user")
+same(read("closed/file"), "inner\n", "content")
+write(way, "outer\n", os.O_WRONLY)
+same(read("closed/file"), "outer\n", "who may look may write")
+holder.kill()
+EOF
+}
