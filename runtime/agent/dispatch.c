@@ -134,14 +134,18 @@ static int read_open_how(const struct cow_target *t, struct request *r)
 	return 0;
 }
 
+static bool opens_to_read(const struct request *r)
+{
+	return (r->opening.flags & (O_ACCMODE | O_CREAT | O_TRUNC)) == 0;
+}
+
 /* Opens that neither write nor create go on whatever their path is, unless it is a walker's way up. */
 static bool path_matters(const struct request *r)
 {
 	if (r->call != COW_CALL_OPENAT && r->call != COW_CALL_OPEN &&
 	    (r->call != COW_CALL_OPENAT2 || (r->opening.resolve & RESOLVE_NO_XDEV) != 0))
 		return true;
-	return (r->opening.flags & (O_ACCMODE | O_CREAT | O_TRUNC)) != 0 ||
-	       (r->dir >= 0 && cow_is_way_up(&r->opening, ".."));
+	return !opens_to_read(r) || (r->dir >= 0 && cow_is_way_up(&r->opening, ".."));
 }
 
 static int read_paths(const struct cow_target *t, const struct shape *s, struct request *r)
@@ -188,7 +192,7 @@ static bool looks_only(const struct request *r)
 		return (r->mode & W_OK) == 0;
 	case COW_CALL_OPENAT:
 	case COW_CALL_OPENAT2:
-		return (r->opening.flags & (O_ACCMODE | O_CREAT | O_TRUNC)) == 0;
+		return opens_to_read(r);
 	default:
 		return false;
 	}
@@ -378,8 +382,7 @@ static int handle_until_settled(struct cow_target *t, struct request *r)
 static bool only_reads(const struct request *r)
 {
 	return r->call == COW_CALL_STATAT || r->call == COW_CALL_READAT ||
-	       (r->call == COW_CALL_OPENAT && (r->opening.flags & (O_ACCMODE | O_CREAT | O_TRUNC)) == 0 &&
-		!cow_is_way_up(&r->opening, r->path));
+	       (r->call == COW_CALL_OPENAT && opens_to_read(r) && !cow_is_way_up(&r->opening, r->path));
 }
 
 /* These take the branch's own mounts into account, which need no work. */

@@ -7,47 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
 
+#include "../lib/ask.h"
 #include "../lib/fd.h"
-#include "../lib/message.h"
 #include "../lib/place.h"
 
-enum { STATE_MAX = 1 << 20, COUNTS_MAX = 1 << 20, ANSWER_SECONDS = 10 };
-
-static const char status_request[] = "{\"op\":\"status\"}";
+enum { STATE_MAX = 1 << 20, COUNTS_MAX = 1 << 20 };
 
 /* --- from the agent or from the branch -----------------------------------------------------------------------------
  */
-
-static struct cow_json *ask(const char *key_dir, struct cow_error **err)
-{
-	const struct timeval patience = {.tv_sec = ANSWER_SECONDS};
-	cleanup_free char *text = malloc(COW_MESSAGE_SIZE);
-	cleanup_free char *path = NULL;
-	cleanup_close int sock = -1;
-	struct cow_json *counts;
-	size_t nfds = 0;
-	ssize_t n;
-
-	if (text == NULL || asprintf(&path, "%s/control.sock", key_dir) < 0)
-		abort();
-	sock = cow_socket_connect(path, SOCK_SEQPACKET, err);
-	if (sock < 0)
-		return NULL;
-	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	if (cow_message_send(sock, status_request, strlen(status_request), NULL, 0) != 0 ||
-	    (n = cow_message_recv(sock, text, COW_MESSAGE_SIZE, NULL, &nfds)) <= 0) {
-		cow_error_set(err, errno, "the agent at %s does not answer", path);
-		return NULL;
-	}
-	counts = cow_json_parse(text, (size_t)n, err);
-	if (counts != NULL)
-		(void)cow_json_unset(counts, "ok");
-	return counts;
-}
 
 /* Does the container of that state directory have the branch? */
 static bool has_branch(const char *key_dir, const char *store, const char *name)
@@ -80,8 +48,13 @@ static struct cow_json *ask_running(const struct cow_branch *b, struct cow_error
 			continue;
 		if (asprintf(&key_dir, "%s/%s", places, de->d_name) < 0)
 			abort();
-		if (has_branch(key_dir, store, b->name))
-			return ask(key_dir, err);
+		if (has_branch(key_dir, store, b->name)) {
+			struct cow_json *counts = cow_agent_ask(key_dir, "status", err);
+
+			if (counts != NULL)
+				(void)cow_json_unset(counts, "ok");
+			return counts;
+		}
 	}
 	return NULL;
 }
