@@ -64,6 +64,12 @@ struct cow_listener {
 	bool landlock_given, restricted; /* guarded by agent->lock */
 };
 
+/* The target's own descriptors that its paths led through (/proc/self/fd/N/…). */
+struct cow_ways {
+	size_t count;
+	int fds[2];
+};
+
 /* One notification being served by one worker. */
 struct cow_target {
 	struct cow_agent *agent;
@@ -77,6 +83,7 @@ struct cow_target {
 	bool leading; /* this worker still holds agent->receive */
 	bool split;   /* directories were split for it */
 	uint64_t who; /* cow_target_who() */
+	struct cow_ways *ways; /* resolve.c notes them, for dispatch.c to freshen; NULL: not asked for */
 };
 
 /* target.c: the process behind a notification. errno values, or descriptors/-1 with errno. */

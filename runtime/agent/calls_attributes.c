@@ -37,12 +37,15 @@ static int modify_by(struct cow_target *t, enum cow_call call, int fd, int now)
 
 	if (fstat(now, &st) != 0)
 		return cow_verdict_of(errno);
-	if (S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && !is_path_only(t, fd))) {
+	/* It only names the file, and any descriptor will do for that. */
+	if (call == COW_CALL_LANDLOCK_ADD_RULE || S_ISDIR(st.st_mode) ||
+	    (S_ISREG(st.st_mode) && !is_path_only(t, fd))) {
 		int verdict = cow_swap_fd(t, fd, now);
 
 		if (verdict == 0)
 			return COW_VERDICT_CONTINUE;
-		if (verdict != -EACCES)
+		/* Nobody can go there, or have a rule for it, in the target's stead. */
+		if (verdict != -EACCES || call == COW_CALL_FCHDIR || call == COW_CALL_LANDLOCK_ADD_RULE)
 			return verdict;
 	}
 	return cow_do_instead(t, call, now);
@@ -72,9 +75,7 @@ int cow_do_modify(struct cow_target *t, enum cow_call call, int dirfd, const cha
 	   the old file by it. */
 	if (l.magic)
 		return l.handle >= 0 ? modify_by(t, call, l.handle, now) : cow_do_instead(t, call, now);
-	if (l.handle >= 0)
-		verdict = cow_freshen(t, l.handle);
-	return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
+	return COW_VERDICT_CONTINUE;
 }
 
 int cow_do_modify_fd(struct cow_target *t, enum cow_call call, int fd, bool empty_path)

@@ -24,8 +24,6 @@ int cow_do_enter(struct cow_target *t, int dirfd, const char *path, bool follow)
 	    !S_ISDIR(l.st.st_mode))
 		return COW_VERDICT_CONTINUE;
 	verdict = cow_prepare_object(t, &l, false, NULL, NULL, NULL);
-	if (verdict == 0 && l.handle >= 0)
-		verdict = cow_freshen(t, l.handle);
 	return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
 }
 
@@ -48,13 +46,11 @@ int cow_do_watch(struct cow_target *t, const char *path, uint32_t mask)
 	if (cow_resolve(t, AT_FDCWD, path, (mask & IN_DONT_FOLLOW) == 0, &l) != 0 || l.object < 0 ||
 	    !cow_needs_work(l.object_place))
 		return COW_VERDICT_CONTINUE;
-	if (!S_ISDIR(l.st.st_mode) && ((mask & IN_ONLYDIR) != 0 || (mask & changes) == 0))
+	if (!S_ISDIR(l.st.st_mode) && (l.slash || (mask & IN_ONLYDIR) != 0 || (mask & changes) == 0))
 		return COW_VERDICT_CONTINUE;
 	if (cow_creds_read(t, &creds) != 0)
 		return -EACCES;
 	verdict = cow_prepare_object(t, &l, false, may_read, &creds, NULL);
-	if (verdict == 0 && l.handle >= 0)
-		verdict = cow_freshen(t, l.handle);
 	return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
 }
 

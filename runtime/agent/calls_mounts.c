@@ -76,8 +76,6 @@ static int prepare_target(struct cow_target *t, int dirfd, const char *path)
 	verdict = S_ISDIR(l.st.st_mode) ? cow_prepare_object(t, &l, false, NULL, NULL, NULL)
 		  : l.parent >= 0       ? cow_prepare_parent(t, &l, NULL)
 					: 0;
-	if (verdict == 0 && l.handle >= 0)
-		verdict = cow_freshen(t, l.handle);
 	return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
 }
 

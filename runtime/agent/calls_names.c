@@ -12,10 +12,8 @@
 
 #include "../lib/fd.h"
 
-static int proceed(struct cow_target *t, const struct cow_location *l, int verdict)
+static int proceed(int verdict)
 {
-	if (verdict == 0 && l->handle >= 0)
-		verdict = cow_freshen(t, l->handle);
 	return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
 }
 
@@ -38,7 +36,7 @@ int cow_do_create(struct cow_target *t, int dirfd, const char *path, bool direct
 		return COW_VERDICT_CONTINUE;
 	if (l.object >= 0)
 		return create_existing(t, &l, directory);
-	return proceed(t, &l, cow_prepare_parent(t, &l, NULL));
+	return proceed(cow_prepare_parent(t, &l, NULL));
 }
 
 int cow_do_bind(struct cow_target *t, uint64_t address, uint64_t length)
@@ -124,9 +122,9 @@ int cow_do_unlink(struct cow_target *t, int dirfd, const char *path, bool direct
 	if (verdict != 0)
 		return verdict;
 	if (!cow_tree_is_grafted(l.object_tree, parent, l.name, NULL))
-		return proceed(t, &l, 0);
+		return COW_VERDICT_CONTINUE;
 	if (cow_sandboxed(t))
-		return proceed(t, &l, cow_prepare_object(t, &l, false, NULL, NULL, NULL));
+		return proceed(cow_prepare_object(t, &l, false, NULL, NULL, NULL));
 	return drop(t, &l, parent, &removal);
 }
 
@@ -216,7 +214,5 @@ int cow_do_link(struct cow_target *t, int olddir, const char *old, int newdir, c
 		return verdict;
 	if (now >= 0 && from.magic && !S_ISDIR(from.st.st_mode))
 		return link_instead(t, now, newdir, new);
-	if (from.handle >= 0 && (verdict = cow_freshen(t, from.handle)) != 0)
-		return verdict;
 	return cow_do_create(t, newdir, new, false);
 }

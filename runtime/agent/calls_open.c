@@ -186,16 +186,34 @@ static int prepare_ways_up(struct cow_target *t, int dirfd, const char *path, co
 	return 0;
 }
 
-/* A graft is a mount, and RESOLVE_NO_XDEV crosses none: what is asked for is made real, even if it is only read. */
-static int open_without_crossing(struct cow_target *t, int dirfd, const char *path, const struct cow_opening *o)
+/* Makes real what is at the end of `way`. False: there is nothing. The verdict of a way that was prepared is 0. */
+static bool prepare_end(struct cow_target *t, int dirfd, const char *way, const struct cow_opening *o,
+			enum cow_follow follow, int *verdict)
 {
 	cleanup_location struct cow_location l = COW_LOCATION_NONE;
-	int verdict;
 
-	if (resolve(t, dirfd, path, o, (o->flags & O_NOFOLLOW) == 0, &l) != 0 || l.object < 0 ||
-	    !cow_needs_work(l.object_place))
-		return COW_VERDICT_CONTINUE;
-	verdict = cow_prepare_object(t, &l, false, NULL, NULL, NULL);
+	if (resolve(t, dirfd, way, o, follow, &l) != 0 || l.object < 0)
+		return false;
+	*verdict = cow_needs_work(l.object_place) ? cow_prepare_object(t, &l, false, NULL, NULL, NULL) : 0;
+	return true;
+}
+
+/*
+ * A graft is a mount, and RESOLVE_NO_XDEV crosses none: what is asked for is made real, even if it is only read. If the
+ * path leads nowhere, that is done as far as it leads, so that the kernel comes to where it fails.
+ */
+static int open_without_crossing(struct cow_target *t, int dirfd, const char *path, const struct cow_opening *o)
+{
+	enum cow_follow follow = (o->flags & O_NOFOLLOW) == 0 ? COW_FOLLOW : COW_NO_FOLLOW;
+	char way[PATH_MAX];
+	int verdict = 0;
+	char *slash;
+
+	snprintf(way, sizeof(way), "%s", path);
+	while (!prepare_end(t, dirfd, way, o, follow, &verdict) && (slash = strrchr(way, '/')) != NULL && slash > way) {
+		*slash = '\0';
+		follow = COW_FOLLOW;
+	}
 	return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
 }
 
@@ -268,14 +286,13 @@ int cow_do_open(struct cow_target *t, int dirfd, const char *path, const struct 
 		return (o->resolve & RESOLVE_NO_XDEV) != 0 ? open_without_crossing(t, dirfd, path, o)
 							   : COW_VERDICT_CONTINUE;
 	if (resolve(t, dirfd, path, o, follow, &l) != 0)
-		return COW_VERDICT_CONTINUE;
+		return (o->resolve & RESOLVE_NO_XDEV) != 0 ? open_without_crossing(t, dirfd, path, o)
+							   : COW_VERDICT_CONTINUE;
 	if (l.object >= 0)
 		verdict = cow_needs_work(l.object_place) ? open_existing(t, &l, dirfd, path, o) : 0;
 	else if ((o->flags & O_CREAT) != 0 && !l.slash)
 		verdict = cow_prepare_parent(t, &l, NULL);
 	else
 		verdict = 0;
-	if (verdict == 0 && l.handle >= 0)
-		verdict = cow_freshen(t, l.handle);
 	return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
 }

@@ -245,12 +245,7 @@ static int within(struct renaming *r)
 		verdict = prepare_ends(r);
 	else if (grafted(r))
 		return rename_instead(r);
-	if (verdict != 0)
-		return verdict;
-	if ((r->from.handle >= 0 && (verdict = cow_freshen(r->t, r->from.handle)) != 0) ||
-	    (r->to.handle >= 0 && (verdict = cow_freshen(r->t, r->to.handle)) != 0))
-		return verdict;
-	return COW_VERDICT_CONTINUE;
+	return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
 }
 
 /* Does this end of it belong to the tree? A path that ends in dots has no parent, but is somewhere. */

@@ -426,9 +426,20 @@ static bool needs_nothing(const struct cow_target *t, const struct request *r)
 	return s->path2 < 0 || cow_quick_path(t, r->dir2, r->path2);
 }
 
+/* What the kernel will go through is what the agent went through: else it would look at what the directories were. */
+static int freshen_ways(struct cow_target *t)
+{
+	int verdict = 0;
+
+	for (size_t i = 0; verdict == 0 && i < t->ways->count; i++)
+		verdict = cow_freshen(t, t->ways->fds[i]);
+	return verdict;
+}
+
 static int serve(struct cow_target *t, enum cow_call call)
 {
 	struct request r = {.call = call};
+	struct cow_ways ways = {.count = 0};
 	int verdict;
 
 	cow_stats_phase(COW_PHASE_READ);
@@ -441,6 +452,7 @@ static int serve(struct cow_target *t, enum cow_call call)
 	/* It died: nobody will see the answer. If it did not, what was read of it was its own. */
 	if (cow_target_open(t) != 0)
 		return COW_VERDICT_CONTINUE;
+	t->ways = &ways;
 	verdict = freshen_handles(t, &r);
 	cow_stats_phase(COW_PHASE_ACT);
 	if (verdict == 0)
@@ -448,11 +460,14 @@ static int serve(struct cow_target *t, enum cow_call call)
 	if (t->split)
 		cow_freshen_all(t);
 	/* The call's own handles may have become stale by the splits that it caused. */
-	if (verdict == COW_VERDICT_CONTINUE && !t->leading) {
-		int stale = freshen_handles(t, &r);
+	if (verdict == COW_VERDICT_CONTINUE) {
+		int stale = t->leading ? 0 : freshen_handles(t, &r);
 
+		if (stale == 0)
+			stale = freshen_ways(t);
 		verdict = stale == 0 ? verdict : stale;
 	}
+	t->ways = NULL;
 	return verdict;
 }
 

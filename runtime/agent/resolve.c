@@ -218,12 +218,23 @@ static void freshen_way(const struct walk *w, int *object)
 		replace_stale(w, object);
 }
 
+static void note_way(struct cow_ways *ways, int fd)
+{
+	for (size_t i = 0; i < ways->count; i++)
+		if (ways->fds[i] == fd)
+			return;
+	if (ways->count < sizeof(ways->fds) / sizeof(ways->fds[0]))
+		ways->fds[ways->count++] = fd;
+}
+
 static void finish(const struct walk *w, struct cow_location *l)
 {
 	l->parent_tree = cow_agent_place(w->target->agent, l->parent, &l->parent_place);
 	l->object_tree = cow_agent_place(w->target->agent, l->object, &l->object_place);
 	l->magic = w->magic;
 	l->handle = w->handle;
+	if (w->handle >= 0 && w->target->ways != NULL)
+		note_way(w->target->ways, w->handle);
 }
 
 /* The path ends at what `at` is: ".", "..", "/", or a magic link. */

@@ -19,6 +19,7 @@ class Correspondence:
         """From the two trees before the run: lists of words, equal but for what is to be learnt."""
         self.now, self.before, self.owner, self.devices = {}, {}, {}, {}
         self.replaced = set()
+        self.descriptors = None  # descriptors.py; set when the calls begin
         for mine, theirs in zip(plain, lower):
             first, second = tagged(mine, "id="), tagged(theirs, "id=")
             if first and second:
@@ -54,6 +55,11 @@ class Correspondence:
         """The branch's answer is of an object of the lower that it still shows."""
         inode = tagged(branch, "id=")
         return self.before.get(inode) == tagged(plain, "id=") and self.now.get(tagged(plain, "id=")) == inode
+
+    def was_replaced(self, plain):
+        """The plain answer is of an object that was there at the start, and that the branch has made anew since, or will."""
+        inode = tagged(plain, "id=")
+        return any(mine == inode and theirs in self.replaced for theirs, mine in self.before.items())
 
     def left_behind(self, plain, branch):
         """The branch's answer is of an object of the lower that it has no more: a descriptor that was opened before."""

@@ -54,8 +54,10 @@ DESCRIPTORS = {"dup", "recvfd", "setlk", "setofd", "flock"}
 
 def stale_descriptor(call, plain, branch, known):
     """The same for copies of such a descriptor, also by /proc/self/fd/N."""
-    copies = call[1] in DESCRIPTORS or call[1].startswith("open") and any(HANDLE.fullmatch(word) for word in call[2:])
-    return copies and len(plain) == len(branch) == 2 and known.left_behind(plain, branch)
+    reopens = call[1].startswith("open") and any(HANDLE.fullmatch(word) for word in call[2:])
+    if reopens and plain in (["EACCES"], ["ETXTBSY"]):
+        return tagged(branch, "id=") in known.replaced
+    return (reopens or call[1] in DESCRIPTORS) and len(plain) == len(branch) == 2 and known.left_behind(plain, branch)
 
 
 def stale_directory(call, plain, branch, known):
@@ -69,9 +71,29 @@ def lock_across_copy_up(call, plain, branch, known):
     return call[1] in ("flock", "setlk", "setofd") and plain[:1] == ["EAGAIN"] and branch[:1] == ["ok"]
 
 
+def old_path(call, plain, branch, known):
+    """What /proc/self/fd/N shows of a descriptor that was opened before is the path from before the change."""
+    if call[1] != "readlink" or not HANDLE.fullmatch(call[2]) or plain[:1] + branch[:1] != ["ok", "ok"]:
+        return False
+    renamed_over = branch[1].endswith("%20(deleted)") and known.same_inode(plain[2], branch[2])
+    return renamed_over or known.left_behind(plain, branch) or known.is_untouched(plain, branch)
+
+
+def shared_reading(call, plain, branch, known):
+    """A description of a directory that several processes share becomes one for each of them when it is replaced."""
+    shared = any(len(description.holders) > 1 for description in known.descriptors.named(call))
+    return call[1] in ("readdir", "tell") and shared and known.was_replaced(plain)
+
+
+def unreadable_path_only(call, plain, branch, known):
+    """An O_PATH handle on a directory that its holder may not read stays on the unchanged directory."""
+    return branch == ["EACCES"] and any(description.is_path_only() for description in known.descriptors.named(call))
+
+
 def path_only(call, plain, branch, known):
     """A descriptor opened with O_PATH in a directory of the lower becomes one for reading when that directory is changed."""
-    return plain[0] == "EBADF" and "path-only" in plain
+    return plain[0] == "EBADF" and "path-only" in plain and \
+        any(description.is_path_only() for description in known.descriptors.named(call))
 
 
 def path_only_flags(call, plain, branch, known):
@@ -113,7 +135,8 @@ def stale_program(call, plain, branch, known):
     return call[1] == "exec" and call[3] == "%" and plain == ["ETXTBSY"]
 
 
-LIMITS = [link_count, stale_reader, stale_program, stale_directory, lock_across_copy_up, watched_copy_up, stale_descriptor, path_only, path_only_flags, link_by_descriptor, way_through_handle]
+LIMITS = [link_count, stale_reader, stale_program, stale_directory, lock_across_copy_up, watched_copy_up, stale_descriptor, old_path,
+          shared_reading, path_only, path_only_flags, unreadable_path_only, link_by_descriptor, way_through_handle]
 
 
 def excuse(call, plain, branch, known):
@@ -123,7 +146,8 @@ def excuse(call, plain, branch, known):
 
 def spoils(call, plain, branch):
     """Is what follows an excused answer nothing to go by? Old content was copied, or there is no descriptor."""
-    return call[1] == "copyrange" or (call[1].startswith("open") and plain[0] != branch[0])
+    return call[1] == "copyrange" or (call[1].startswith("open") and plain[0] != branch[0]) or \
+        (plain[:1] == ["ok"] and branch == ["EACCES"])
 
 
 def left_out(entry):

@@ -65,6 +65,9 @@ static void op_readlink(struct call *c)
 	if (n >= 0) {
 		say(c->result, " ");
 		say_bytes(c->result, text, (size_t)n);
+		/* Of a descriptor, so that one can tell an old path of the same object. */
+		if (strncmp(c->argument[0], "/proc/", 6) == 0)
+			say_identity(c->result, AT_FDCWD, c->argument[0], true);
 	}
 }
 #endif
