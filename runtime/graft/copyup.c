@@ -385,16 +385,21 @@ void cow_orphans_free(struct cow_tree *t)
 	orphan_free_from(&t->orphans);
 }
 
-/* A directory that was deleted was empty: there is nothing but its attributes. */
+/*
+ * A directory that was deleted was empty: there is nothing but its attributes. Where the lower's is not, the entries
+ * were deleted before: now, as far as anybody can tell.
+ */
 static int orphan_directory(struct copying *c, int fd)
 {
+	bool emptied = cow_check_empty(fd) != 0;
 	int made;
 
 	c->staged = cow_stage_name(c->t, 'o');
 	if (mkdirat(c->dir, c->staged, 0700) != 0)
 		return errno;
 	c->upper = openat(c->dir, c->staged, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	made = c->upper >= 0 && cow_copy_attributes(fd, c->upper, &c->st) == 0 && cow_copy_times(c->upper, &c->st) == 0
+	made = c->upper >= 0 && cow_copy_attributes(fd, c->upper, &c->st) == 0 &&
+			       (emptied || cow_copy_times(c->upper, &c->st) == 0)
 		       ? 0
 		       : errno;
 	(void)unlinkat(c->dir, c->staged, AT_REMOVEDIR);

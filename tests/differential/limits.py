@@ -15,7 +15,22 @@ def stale_reader(call, plain, branch, known):
     return call[1] in READERS and known.left_behind(plain, branch)
 
 
-MOVED_FROM, MOVED_TO, DELETE, TOUCHED = 0x40, 0x80, 0x200, 0x40000004
+MOVED_FROM, MOVED_TO, CREATE, DELETE, TOUCHED = 0x40, 0x80, 0x100, 0x200, 0x40000004
+
+
+def without_the_departed(events):
+    """Events but for those of a name that was deleted before: a file that was renamed over an untouched one is known to its old
+    directory by its old name, still."""
+    kept, gone = [], set()
+    for event in events:
+        mask, _, name = event.partition(":")
+        if int(mask, 16) & (CREATE | MOVED_TO):
+            gone.discard(name)
+        if name not in gone:
+            kept.append(event)
+        if int(mask, 16) & DELETE:
+            gone.add(name)
+    return kept
 
 
 def without_copy_ups(events):
@@ -40,7 +55,7 @@ def watched_copy_up(call, plain, branch, known):
     """inotify: a watch on a directory sees the first change of an entry of it as that entry being replaced."""
     if call[1] != "events" or not all(result in (["EAGAIN"], ["ok", *result[1:]]) for result in (plain, branch)):
         return False
-    plain, branch = without_copy_ups(plain[1:]), without_copy_ups(branch[1:])
+    plain, branch = without_copy_ups(plain[1:]), without_copy_ups(without_the_departed(branch[1:]))
     # What replaces an untouched entry is exchanged with it: it comes, and then the other goes.
     branch = [event for n, event in enumerate(branch) if event in plain or n == 0 or
               branch[n - 1] != event.replace(f"{MOVED_FROM:x}:", f"{MOVED_TO:x}:", 1)]

@@ -190,7 +190,10 @@ static void run_plain(const struct plain_call *p, struct call *c)
 /* Descriptors that only name refuse nearly everything; that it was such a one is said with the refusal. */
 static void note_path_only(struct call *c)
 {
-	if (strncmp(c->result->text, "EBADF", 5) == 0 && (fcntl(slot_fd(c, 0), F_GETFL) & O_PATH) != 0)
+	int slot = strcmp(c->name, "mmap") == 0 || strcmp(c->name, "dup") == 0 ? 1 : 0;
+	int flags = strncmp(c->result->text, "EBADF", 5) == 0 ? fcntl(slot_fd(c, slot), F_GETFL) : -1;
+
+	if (flags >= 0 && (flags & O_PATH) != 0)
 		say(c->result, " path-only");
 }
 
