@@ -203,6 +203,7 @@ class Trial:
         # The commit makes inodes of its own: what is one file must still be one.
         plain, lower = ([line for line in self.bench.walk(top) if not left_out(line)] for top in (self.plain, self.lower))
         self.known = Correspondence([], [])
+        self.known.descriptors = Descriptors()
         return self.compare_trees(plain, lower, "the lower after the commit")
 
 
