@@ -103,20 +103,22 @@ static int open_component(const struct walk *w, const char *name)
 	return openat(w->at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 }
 
-static int step_dotdot(struct walk *w)
+/* Even to stay where it is a path needs the right to search the directory. */
+static int step_dots(struct walk *w, bool up)
 {
 	struct stat st;
-	int up;
+	int next;
 
 	if (fstat(w->at, &st) != 0)
 		return errno;
-	if (st.st_ino == w->root_stat.st_ino && st.st_dev == w->root_stat.st_dev)
-		return 0;
-	up = openat(w->at, "..", O_PATH | O_CLOEXEC);
-	if (up < 0)
+	up = up && (st.st_ino != w->root_stat.st_ino || st.st_dev != w->root_stat.st_dev);
+	if (!up && w->as == NULL)
+		return S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
+	next = openat(w->at, up ? ".." : ".", O_PATH | O_CLOEXEC);
+	if (next < 0)
 		return errno;
 	close(w->at);
-	w->at = up;
+	w->at = next;
 	return 0;
 }
 
@@ -279,7 +281,7 @@ static int step(struct walk *w, enum cow_follow follow, struct cow_location *l)
 	l->dots = last && (strcmp(name, ".") == 0 || strcmp(name, "..") == 0);
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
 		w->p = rest;
-		return name[1] == '.' ? step_dotdot(w) : 0;
+		return step_dots(w, name[1] == '.');
 	}
 	fd = open_component(w, name);
 	if (fd < 0) {
