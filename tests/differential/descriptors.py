@@ -35,7 +35,9 @@ class Descriptors:
         return self.slots[self.process.get(actor, 0)].get(slot)
 
     def named(self, call):
-        """The descriptions that a call names, by slot or by path."""
+        """The descriptions that a call names, by slot or by path. The entry of a tree at the end names none."""
+        if not call[0].isdigit():
+            return []
         actor, words = int(call[0]), call[2:]
         places = SLOTS.get(call[1], [0] if ON_SLOT.fullmatch(call[1]) else [])
         slots = [int(words[n]) for n in places if n < len(words) and words[n].isdigit()]
