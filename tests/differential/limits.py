@@ -56,7 +56,11 @@ def watched_copy_up(call, plain, branch, known):
     """inotify: a watch on a directory sees the first change of an entry of it as that entry being replaced."""
     if call[1] != "events" or not all(result in (["EAGAIN"], ["ok", *result[1:]]) for result in (plain, branch)):
         return False
-    plain, branch = without_copy_ups(plain[1:]), without_copy_ups(without_the_departed(branch[1:]))
+    plain = without_copy_ups(plain[1:])
+    return any(same_events(plain, without_copy_ups(events)) for events in (branch[1:], without_the_departed(branch[1:])))
+
+
+def same_events(plain, branch):
     # What replaces an untouched entry is exchanged with it: it comes, and then the other goes.
     branch = [event for n, event in enumerate(branch) if event in plain or n == 0 or
               branch[n - 1] != event.replace(f"{MOVED_FROM:x}:", f"{MOVED_TO:x}:", 1)]
@@ -152,6 +156,11 @@ def stale_program(call, plain, branch, known):
         any(known.was_replaced([description.inode]) for description in known.descriptors.named(call))
 
 
+def parted_fifo(call, plain, branch, known):
+    """A FIFO of the lower whose mode, owner, times or names were changed is the branch's own: who has it open has the other."""
+    return call[1].startswith("open") and plain[:1] == ["ok"] and branch == ["ENXIO"] and known.was_replaced(plain)
+
+
 def kinds_in_listings(call, plain, branch, known):
     """Rootless: readdir gives the lower's FIFOs, sockets and devices the type of a file once their directory is split."""
     kinds = {stat.S_IFIFO >> 12, stat.S_IFSOCK >> 12, stat.S_IFCHR >> 12, stat.S_IFBLK >> 12}
@@ -161,7 +170,7 @@ def kinds_in_listings(call, plain, branch, known):
 
 
 LIMITS = [link_count, stale_reader, stale_program, stale_directory, lock_across_copy_up, watched_copy_up, stale_descriptor, old_path,
-          shared_reading, kinds_in_listings, path_only, path_only_flags, unreadable_path_only, link_by_descriptor, way_through_handle]
+          shared_reading, parted_fifo, kinds_in_listings, path_only, path_only_flags, unreadable_path_only, link_by_descriptor, way_through_handle]
 
 
 def excuse(call, plain, branch, known):

@@ -190,9 +190,13 @@ static void run_plain(const struct plain_call *p, struct call *c)
 /* Descriptors that only name refuse nearly everything; that it was such a one is said with the refusal. */
 static void note_path_only(struct call *c)
 {
-	int slot = strcmp(c->name, "mmap") == 0 || strcmp(c->name, "dup") == 0 ? 1 : 0;
-	int flags = strncmp(c->result->text, "EBADF", 5) == 0 ? fcntl(slot_fd(c, slot), F_GETFL) : -1;
+	static const char *const second[] = {"mmap", "dup", "openat", "openat2", "symlinkat"};
+	int slot = 0;
+	int flags;
 
+	for (size_t i = 0; i < sizeof(second) / sizeof(*second); i++)
+		slot |= strcmp(c->name, second[i]) == 0;
+	flags = strncmp(c->result->text, "EBADF", 5) == 0 ? fcntl(slot_fd(c, slot), F_GETFL) : -1;
 	if (flags >= 0 && (flags & O_PATH) != 0)
 		say(c->result, " path-only");
 }
