@@ -45,6 +45,7 @@ struct cow_agent {
 	int host_ns, container_ns;
 	int ruleset;          /* Landlock, or -1 */
 	int proc;             /* O_PATH on the host's /proc */
+	atomic_int root;      /* quick.c: the container's, O_PATH; or negative */
 	pthread_mutex_t lock; /* guards what follows and the attach */
 	pthread_cond_t attached;
 	bool ready;
@@ -202,10 +203,17 @@ void cow_location_close(struct cow_location *l);
 struct cow_tree *cow_agent_place(const struct cow_agent *a, int fd, enum cow_place_kind *kind);
 
 /* quick.c: before cow_target_open. */
-/* True: what the path leads to, and if there is nothing the directory it would be in, needs no work. False: perhaps. */
-bool cow_quick_path(const struct cow_target *t, int dirfd, const char *path);
-/* The same for what a descriptor is on. */
+/*
+ * True: what the path leads to, and if there is nothing the directory it would be in, needs no work, and the handle is
+ * not stale. False: perhaps. `follow`: the call follows a symbolic link at its end.
+ */
+bool cow_quick_path(const struct cow_target *t, int dirfd, const char *path, bool follow);
+/* What a descriptor is on needs no work. */
 bool cow_quick_fd(const struct cow_target *t, int fd);
+/* A descriptor is not stale. */
+bool cow_quick_handle(const struct cow_target *t, int fd);
+/* A program is about to give itself another root, or to change what others may come to have for one. */
+void cow_quick_root_moves(struct cow_agent *a);
 /* Can there be stale descriptors at all? */
 bool cow_agent_has_stale(const struct cow_agent *a);
 

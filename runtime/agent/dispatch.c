@@ -408,6 +408,35 @@ static int changed_fd(const struct cow_target *t, const struct request *r)
 	}
 }
 
+/* Is the last component of the first path followed, if it is a symbolic link? */
+static bool follows(const struct request *r)
+{
+	switch (r->call) {
+	case COW_CALL_MKDIR:
+	case COW_CALL_MKDIRAT:
+	case COW_CALL_MKNOD:
+	case COW_CALL_MKNODAT:
+	case COW_CALL_UNLINK:
+	case COW_CALL_UNLINKAT:
+	case COW_CALL_RMDIR:
+	case COW_CALL_RENAME:
+	case COW_CALL_RENAMEAT:
+	case COW_CALL_RENAMEAT2:
+	case COW_CALL_SYMLINK:
+	case COW_CALL_SYMLINKAT:
+	case COW_CALL_LCHOWN:
+	case COW_CALL_LSETXATTR:
+	case COW_CALL_LREMOVEXATTR:
+		return false;
+	case COW_CALL_FCHOWNAT:
+	case COW_CALL_UTIMENSAT:
+	case COW_CALL_UTIMENSAT_TIME64:
+		return (r->flags & AT_SYMLINK_NOFOLLOW) == 0;
+	default:
+		return true;
+	}
+}
+
 /* Can the call go on with nothing done? False: perhaps. */
 static bool needs_nothing(const struct cow_target *t, const struct request *r)
 {
@@ -416,14 +445,21 @@ static bool needs_nothing(const struct cow_target *t, const struct request *r)
 
 	if (fd >= 0)
 		return cow_quick_fd(t, fd);
-	if ((r->dir >= 0 || r->dir2 >= 0) && cow_agent_has_stale(t->agent))
-		return false;
 	if (only_reads(r))
-		return true;
+		return r->dir < 0 || !cow_agent_has_stale(t->agent) || cow_quick_handle(t, r->dir);
 	/* openat2 may have a root of its own. */
-	if (is_about_mounts(r) || s->path < 0 || r->no_path || !r->opening.plain || !cow_quick_path(t, r->dir, r->path))
+	if (is_about_mounts(r) || s->path < 0 || r->no_path || !r->opening.plain ||
+	    !cow_quick_path(t, r->dir, r->path, follows(r)))
 		return false;
-	return s->path2 < 0 || cow_quick_path(t, r->dir2, r->path2);
+	/* None that has two follows the second. */
+	return s->path2 < 0 || cow_quick_path(t, r->dir2, r->path2, false);
+}
+
+/* These may give a program another root directory, now or when it comes to a mount namespace. */
+static bool moves_roots(enum cow_call call)
+{
+	return call == COW_CALL_CHROOT || call == COW_CALL_PIVOT_ROOT || call == COW_CALL_MOUNT ||
+	       call == COW_CALL_MOVE_MOUNT;
 }
 
 /* What the kernel will go through is what the agent went through: else it would look at what the directories were. */
@@ -442,6 +478,8 @@ static int serve(struct cow_target *t, enum cow_call call)
 	struct cow_ways ways = {.count = 0};
 	int verdict;
 
+	if (moves_roots(call))
+		cow_quick_root_moves(t->agent);
 	cow_stats_phase(COW_PHASE_READ);
 	if (read_request(t, &r) != 0)
 		return COW_VERDICT_CONTINUE;

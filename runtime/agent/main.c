@@ -209,6 +209,7 @@ int main(int argc, char **argv)
 					 .container_ns = -1,
 					 .ruleset = -1,
 					 .proc = -1,
+					 .root = -1,
 					 .lock = PTHREAD_MUTEX_INITIALIZER,
 					 .attached = PTHREAD_COND_INITIALIZER};
 	int status = parse(argc, argv, &o);

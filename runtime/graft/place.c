@@ -10,9 +10,8 @@
 
 enum { COW_DEPTH = 2048, COUNTERPART_TRIES = 3 };
 
-enum cow_place_kind cow_tree_place(struct cow_tree *t, int fd)
+enum cow_place_kind cow_tree_place_of(struct cow_tree *t, uint64_t mount)
 {
-	uint64_t mount = cow_mount_id(fd);
 	int state;
 
 	if (mount == t->upper_mount)
@@ -23,6 +22,11 @@ enum cow_place_kind cow_tree_place(struct cow_tree *t, int fd)
 	if (state < 0)
 		return COW_PLACE_OUTSIDE;
 	return state == COW_GRAFT_ATTACHED ? COW_PLACE_GRAFT : COW_PLACE_STALE;
+}
+
+enum cow_place_kind cow_tree_place(struct cow_tree *t, int fd)
+{
+	return cow_tree_place_of(t, cow_mount_id(fd));
 }
 
 bool cow_tree_has_stale(const struct cow_tree *t)

@@ -138,6 +138,13 @@ enum cow_place_kind {
 	COW_PLACE_STALE,   /* in a lower object that split or copy-up took away */
 };
 enum cow_place_kind cow_tree_place(struct cow_tree *t, int fd);
+/* The same of what is on the mount of that id. */
+enum cow_place_kind cow_tree_place_of(struct cow_tree *t, uint64_t mount);
+/*
+ * The mount of what is at `path`, as the functions here count mounts; "": of dirfd. AT_SYMLINK_NOFOLLOW is the only
+ * flag. Its type in *mode unless that is NULL. 0 with errno.
+ */
+uint64_t cow_mount_at(int dirfd, const char *path, int flags, mode_t *mode);
 /* Is there anything left that split or copy-up took away, so that a descriptor can be STALE? Takes no lock. */
 bool cow_tree_has_stale(const struct cow_tree *t);
 

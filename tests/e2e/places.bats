@@ -280,6 +280,9 @@ def in_root(root, work):
     same(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0, f"with root {root}")
 
 import scenario
+for name in ("/work/first", "/etc/second"):
+    write(name, "by its whole path, with the container's root")
+    os.unlink(name)
 before = os.open("src/deep", os.O_RDONLY)
 
 def in_src():
@@ -287,7 +290,7 @@ def in_src():
     write("/new", "x")
     write("/deep/new", "y")
     write("/../../up", "z")
-    os.unlink("util.h")
+    os.unlink("/util.h")
     os.rename("/main.c", "/deep/main.c")
     os.symlink("/deep/main.c", "/link")
     write("link", "through", os.O_WRONLY | os.O_TRUNC)
