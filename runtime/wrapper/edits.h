@@ -21,8 +21,7 @@ int cow_edit_mounts(struct cow_json *spec, const struct cow_spec_plan *plan, cha
 		    struct cow_error **err);
 /* edit_hooks.c: the hook, last of the prestart hooks. */
 int cow_edit_hooks(struct cow_json *spec, const struct cow_spec_plan *plan, struct cow_error **err);
-/* edit_seccomp.c: the profile, by the delegate if plan->by_delegate and it can; else plan->by_delegate becomes false.
- */
+/* edit_seccomp.c: the profile, and which way to the listener is taken: plan->by_delegate. */
 int cow_edit_seccomp(struct cow_json *spec, struct cow_spec_plan *plan, struct cow_error **err);
 /* edit_process.c: cowrun-init before process.args. */
 int cow_edit_process(struct cow_json *spec, const struct cow_spec_plan *plan, const char *init_path,

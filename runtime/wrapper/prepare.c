@@ -74,7 +74,7 @@ static int choose_way(struct cow_preparation *p, struct cow_error **err)
 				     "%s does not take SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: \"listener\" cannot be "
 				     "\"delegate\"",
 				     p->w->delegate);
-	p->by_delegate = way != COW_LISTENER_INIT && can.wait_killable;
+	p->by_delegate = can.wait_killable;
 	p->listener_number = STDERR_FILENO + 1 + cow_delegate_listen_fds(can.kind, false) + preserved;
 	return 0;
 }
@@ -101,13 +101,13 @@ static int edit(struct cow_preparation *p, struct cow_json *spec, char *const pr
 				     .key_dir = p->key.path,
 				     .hook = programs[0],
 				     .init = programs[1],
+				     .way = p->w->settings.listener,
 				     .by_delegate = p->by_delegate,
-				     .listener_fd = p->listener_number,
-				     .delegate_only = p->w->settings.listener == COW_LISTENER_DELEGATE};
+				     .listener_fd = p->listener_number};
 
 	if (cow_spec_edit(spec, &plan, init_path, err) != 0)
 		return -1;
-	if (p->by_delegate && !plan.by_delegate && plan.delegate_only)
+	if (!plan.by_delegate && plan.way == COW_LISTENER_DELEGATE)
 		return cow_error_set(err, 0,
 				     "the bundle's seccomp profile cannot be merged: \"listener\" cannot be "
 				     "\"delegate\"");

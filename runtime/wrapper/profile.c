@@ -46,6 +46,12 @@ struct merge {
 	bool all;                    /* trapped calls that libseccomp cannot name but the kernel has are in the way */
 };
 
+static struct merge look_at(struct cow_json *seccomp)
+{
+	return (struct merge){.seccomp = seccomp,
+			      .fallback = cow_rule_kind_of(cow_json_string(cow_json_get(seccomp, "defaultAction")))};
+}
+
 static bool permissive(const struct merge *m)
 {
 	return m->fallback == COW_RULE_ALLOW || m->fallback == COW_RULE_LOG;
@@ -160,8 +166,7 @@ static void admit(struct merge *m, const char *name, const char *action, const s
 		cow_rules_add(m->seccomp, name, action, 0, clause);
 }
 
-/* What cowrun-init calls and a list may lack, no more than that. An explicit denial stays: init then fails and says at
- * what. */
+/* What cowrun-init calls and a list may lack, no more than that. An explicit denial stays, for cow_profile_check. */
 static void admit_init(struct merge *m, bool installs_filter)
 {
 	static const struct cow_filter_clause no_new_privs = {1, {{0, false, UINT32_MAX, PR_SET_NO_NEW_PRIVS}}};
@@ -249,12 +254,11 @@ static struct cow_json *merged(const struct cow_json *original, const char *list
 {
 	bool none = cow_json_type_of(original) == COW_JSON_NULL;
 	cleanup_json struct cow_json *seccomp = none ? new_profile() : cow_json_copy(original);
-	struct merge m = {.seccomp = seccomp,
-			  .fallback = cow_rule_kind_of(cow_json_string(cow_json_get(seccomp, "defaultAction"))),
-			  .all = all};
+	struct merge m = look_at(seccomp);
 	size_t count;
 	const struct cow_filter_call *calls = cow_filter_calls(&count);
 
+	m.all = all;
 	/* A tracer by default; or one filter for all threads, which the kernel does not give together with a listener.
 	 */
 	if (m.fallback == COW_RULE_TRACE || has_string(cow_json_get(seccomp, "flags"), "SECCOMP_FILTER_FLAG_TSYNC"))
@@ -356,9 +360,62 @@ int cow_profile_admit_init(struct cow_json *spec, struct cow_error **err)
 			cow_json_unset(node, "seccomp");
 		return 0;
 	}
-	struct merge m = {.seccomp = original,
-			  .fallback = cow_rule_kind_of(cow_json_string(cow_json_get(original, "defaultAction")))};
+	struct merge m = look_at(original);
 
 	admit_init(&m, true);
 	return put(spec, cow_steal_ptr(&original), err);
+}
+
+/* Whatever the arguments. A tracer may allow it. */
+static bool denies(const struct merge *m, const char *name)
+{
+	struct cow_rule_use use = cow_rules_use(m->seccomp, name);
+
+	if (use.unconditional)
+		return use.kind == COW_RULE_DENY;
+	return m->fallback == COW_RULE_DENY && !use.allows && !use.others;
+}
+
+static bool allows(const struct merge *m, const char *name)
+{
+	struct cow_rule_use use = cow_rules_use(m->seccomp, name);
+
+	if (use.unconditional)
+		return use.kind == COW_RULE_ALLOW || use.kind == COW_RULE_LOG;
+	return permissive(m) && !use.denies && !use.others;
+}
+
+bool cow_profile_lets_init(const struct cow_json *spec)
+{
+	cleanup_json struct cow_json *original = NULL;
+
+	if (open_profile(spec, &original, NULL) < 0)
+		return false;
+	if (cow_json_type_of(original) == COW_JSON_NULL)
+		return true;
+	const struct merge m = look_at(original);
+
+	return allows(&m, "seccomp") && allows(&m, "sendmsg");
+}
+
+int cow_profile_check(const struct cow_json *spec, bool installs_filter, bool landlock, struct cow_error **err)
+{
+	const struct {
+		const char *name;
+		bool made;
+	} calls[] = {{"prctl", true},
+		     {"seccomp", installs_filter},
+		     {"sendmsg", installs_filter},
+		     {"landlock_create_ruleset", landlock},
+		     {"landlock_restrict_self", landlock}};
+	struct merge m = look_at(cow_json_path(spec, "linux.seccomp"));
+
+	if (cow_json_type_of(m.seccomp) != COW_JSON_OBJECT)
+		return 0;
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+		if (calls[i].made && denies(&m, calls[i].name))
+			return cow_error_set(err, 0,
+					     "linux.seccomp denies %s, without which cowrun-init can do nothing",
+					     calls[i].name);
+	return 0;
 }

@@ -11,6 +11,7 @@
 #include "../lib/error.h"
 #include "../lib/json.h"
 #include "request.h"
+#include "settings.h"
 
 /*
  * Finds and checks the mounts at the workdirs: bind mounts of host directories (after realpath), not read-only, not
@@ -33,11 +34,11 @@ struct cow_spec_plan {
 	const struct cow_request *request;
 	const struct cow_branch *branch;
 	const char *store;
-	const char *key_dir;     /* KEY directory of the state */
-	const char *hook, *init; /* absolute paths on the host of cowrun-hook and cowrun-init */
-	bool by_delegate;   /* ask for linux.seccomp.listenerPath; on return false if the profile cannot be merged */
-	int listener_fd;    /* the init way: the number under which init.sock is inherited */
-	bool delegate_only; /* the configuration wants by_delegate, though some calls cannot be trapped so */
+	const char *key_dir;       /* KEY directory of the state */
+	const char *hook, *init;   /* absolute paths on the host of cowrun-hook and cowrun-init */
+	enum cow_listener_way way; /* what the configuration says */
+	bool by_delegate; /* in: the delegate could load the filter; out: it is to (linux.seccomp.listenerPath) */
+	int listener_fd;  /* if not: the number under which init.sock is inherited */
 };
 
 enum { COW_SPEC_PATH_MAX = 64 };

@@ -9,7 +9,7 @@ case $COWRUN_TEST_ENGINE in
 *-crun | *-crun-*) DELEGATE=crun ;;
 esac
 DELEGATE=$(command -v "$DELEGATE")
-# Both ways to the listener are tested whatever this kernel and this libseccomp would have chosen.
+# Both ways to the listener are tested, whichever cowrun would have chosen.
 case $COWRUN_TEST_ENGINE in
 *-init) export COWRUN_LISTENER=init ;;
 bundle-crun) export COWRUN_LISTENER=delegate ;;

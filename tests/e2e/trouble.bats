@@ -262,6 +262,16 @@ with_seccomp() {
 }
 
 # bats test_tags=bundle
+@test "a bundle whose profile denies what cowrun-init needs" {
+  remember_lower
+  IDS+=("$ID")
+  with_seccomp '{defaultAction: "SCMP_ACT_ALLOW", syscalls: [{names: ["landlock_restrict_self"], action: "SCMP_ACT_KILL"}]}'
+  expect_failure "denies landlock_restrict_self" bundle_runtime create --bundle "$T/$ID" "$ID"
+  said_in_one_line
+  nothing_left
+}
+
+# bats test_tags=bundle
 @test "the delegate refuses the container" {
   bundle_make "$ID" /bin/true
   jq '.linux.namespaces += [{type: "network", path: "/nonexistent/netns"}]' "$T/$ID/config.json" >"$T/new"

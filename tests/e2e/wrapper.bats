@@ -157,6 +157,38 @@ EOF
   branch_is "$ID" "M README"
 }
 
+# takes WAY PROFILE: the way to the listener of a container with that profile. Things are changed in it.
+takes() {
+  bundle_make "$ID" /bin/sleep 60
+  edit_config ".linux.seccomp = $(<"$2")"
+  remember_lower
+  IDS+=("$ID")
+  bundle_runtime create --bundle "$T/$ID" --pid-file "$T/$ID/pid" "$ID" </dev/null >"$T/$ID/output" 2>&1 || {
+    cat "$T/$ID/output"
+    return 1
+  }
+  bundle_runtime start "$ID"
+  exec_in "$ID" /bin/sh -c 'echo x >>/work/README && mv /work/many/1 /work/moved' || return
+  [[ $(jq -r .listener "$COWRUN_STATE/$ID."*/state.json) == "$1" ]] || return
+  remove "$ID"
+  branch discard "$ID"
+}
+
+@test "the way to the listener: cowrun-init's, unless the profile would have to be widened for it, or Landlock is off" {
+  local other=init
+  [[ -e /usr/share/containers/seccomp.json ]] || skip "no /usr/share/containers/seccomp.json"
+  [[ $DELEGATE != *crun ]] || other=delegate
+  export TEST_LISTENER=auto
+  default_profile >"$T/profile"
+  takes init "$T/profile"
+  # As it was, to the letter.
+  diff <(jq -S . "$T/profile") <(jq -S .linux.seccomp "$T/$ID/config.json")
+  jq '.syscalls[].names -= ["seccomp"]' "$T/profile" >"$T/narrow"
+  takes "$other" "$T/narrow"
+  ANNOTATIONS+=("run.cowrun.landlock=off")
+  takes "$other" "$T/profile"
+}
+
 @test "calls that libseccomp cannot name change what the branch has, too, unless the way to the listener is forced" {
   local name
   export TEST_LISTENER=auto

@@ -576,6 +576,76 @@ static void test_admission(void)
 	ok(cow_profile_admit_init(bare, NULL) == 0 && cow_json_count(bare) == 1, "no profile stays none");
 }
 
+/* Whether a profile lets cowrun-init install a filter, and what cowrun-init would meet. */
+static void test_lets_init(void)
+{
+	static const struct {
+		const char *spec;
+		bool lets;
+		const char *what;
+	} profiles[] = {
+		{"{}", true, "no profile"},
+		{PROFILE("ALLOW", ""), true, "everything allowed"},
+		{PROFILE("ALLOW", RULE("ERRNO", "reboot", "")), true, "something else denied"},
+		{PROFILE("ALLOW", RULE("ERRNO", "seccomp", "")), false, "seccomp denied"},
+		{PROFILE("ALLOW", RULE("KILL", "sendmsg", WITH_ARG)), false, "sendmsg denied under conditions"},
+		{PROFILE("ERRNO", RULE("ALLOW", "seccomp\",\"sendmsg", "")), true, "both allowed"},
+		{PROFILE("ERRNO", RULE("ALLOW", "seccomp", "")), false, "sendmsg not mentioned"},
+		{PROFILE("ERRNO", RULE("ALLOW", "seccomp\",\"sendmsg", WITH_ARG)), false, "under conditions"},
+		{PROFILE("TRACE", ""), false, "traced by default"},
+		{PROFILE("ALLOW", RULE("TRACE", "seccomp", "")), false, "traced"},
+		{"{\"linux\":{\"seccomp\":[]}}", false, "a malformed one"},
+		{PROFILE("NOTIFY", ""), false, "another agent's"},
+	};
+
+	for (size_t i = 0; i < sizeof(profiles) / sizeof(profiles[0]); i++) {
+		cleanup_json struct cow_json *spec = parse(profiles[i].spec);
+
+		ok(cow_profile_lets_init(spec) == profiles[i].lets, "%s: cowrun-init may%s install a filter",
+		   profiles[i].what, profiles[i].lets ? "" : " not");
+	}
+
+	cleanup_json struct cow_json *merged = spec_with(allow_list), *podman = podman_default("CAP_CHOWN");
+
+	cow_profile_merge(merged, "/l", "", false, NULL);
+	ok(!cow_profile_lets_init(merged), "asked of a merged profile: of what it was");
+	if (podman == NULL) {
+		skip("no /usr/share/containers/seccomp.json");
+		return;
+	}
+	cleanup_json struct cow_json *admitted = cow_json_copy(podman);
+
+	ok(cow_profile_lets_init(podman) && cow_profile_admit_init(admitted, NULL) == 0 && same(podman, admitted),
+	   "podman's default lets it, and stays as it is");
+}
+
+static void check_is(const char *text, bool installs, bool landlock, const char *denied)
+{
+	cleanup_json struct cow_json *spec = parse(text);
+	cleanup_error struct cow_error *err = NULL;
+	int result = cow_profile_check(spec, installs, landlock, &err);
+
+	ok(result == (denied != NULL ? -1 : 0) && (denied == NULL || strstr(err->message, denied) != NULL), "%s: %s",
+	   text, denied != NULL ? denied : "nothing is in the way");
+}
+
+static void test_check(void)
+{
+	cleanup_json struct cow_json *list = spec_with(allow_list);
+
+	check_is("{}", true, true, NULL);
+	check_is(PROFILE("ALLOW", RULE("KILL", "prctl", "")), false, false, "prctl");
+	check_is(PROFILE("ALLOW", RULE("ERRNO", "seccomp", "")), true, true, "seccomp");
+	check_is(PROFILE("ALLOW", RULE("ERRNO", "seccomp", "")), false, true, NULL);
+	check_is(PROFILE("ALLOW", RULE("ERRNO", "landlock_restrict_self", "")), false, true, "landlock_restrict_self");
+	check_is(PROFILE("ALLOW", RULE("ERRNO", "landlock_restrict_self", "")), true, false, NULL);
+	check_is(PROFILE("ALLOW", RULE("ERRNO", "prctl", WITH_ARG)), true, true, NULL);
+	ok(cow_profile_merge(list, "/l", "", false, NULL) == 0 && cow_profile_check(list, false, true, NULL) == 0,
+	   "a merged list lets it do all");
+	ok(cow_profile_admit_init(list, NULL) == 0 && cow_profile_check(list, true, true, NULL) == -1,
+	   "for its own filter the list lacks sendmsg");
+}
+
 int main(void)
 {
 	test_merging();
@@ -585,5 +655,7 @@ int main(void)
 	test_unnamed();
 	test_edited();
 	test_admission();
+	test_lets_init();
+	test_check();
 	return done_testing();
 }

@@ -7,7 +7,8 @@ static void init_at(const char *mounts, const char *want, const char *name)
 	cleanup_json struct cow_json *spec = bundle(mounts);
 	struct cow_request r;
 	struct cow_branch b = {.name = (char *)"b"};
-	struct cow_spec_plan plan = {&r, &b, "/store", "/key", "/x/cowrun-hook", "/x/cowrun-init", false, 5, false};
+	struct cow_spec_plan plan = {&r,    &b, "/store", "/key", "/x/cowrun-hook", "/x/cowrun-init", COW_LISTENER_AUTO,
+				     false, 5};
 	char place[COW_SPEC_PATH_MAX] = "";
 
 	ask(&r, "/work", NULL);
@@ -47,7 +48,8 @@ static char *edit(struct cow_json *spec, const struct edit *e, bool *by_delegate
 {
 	struct cow_request r;
 	struct cow_branch b = {.name = (char *)e->branch};
-	struct cow_spec_plan plan = {&r, &b, e->store, e->key, e->hook, e->init, e->by_delegate, e->fd, true};
+	struct cow_spec_plan plan = {
+		&r, &b, e->store, e->key, e->hook, e->init, COW_LISTENER_DELEGATE, e->by_delegate, e->fd};
 	cleanup_error struct cow_error *err = NULL;
 	char place[COW_SPEC_PATH_MAX];
 
@@ -127,6 +129,50 @@ static void test_edit_by_delegate(void)
 	cow_json_set(cow_json_get(other, "linux"), "seccomp",
 		     json("{'defaultAction':'SCMP_ACT_ALLOW','listenerPath':'/x'}"));
 	ok(edit(other, &by_delegate, &delegate) == NULL, "another's listener is refused");
+}
+
+/* Which way is taken by itself, where the delegate could load the filter. */
+static void goes(bool want_delegate, const char *seccomp, const char *label, bool landlock, const char *name)
+{
+	cleanup_json struct cow_json *spec = bundle(hooked);
+	struct cow_request r;
+	struct cow_branch b = {.name = (char *)"b"};
+	struct cow_spec_plan plan = {&r, &b, "/store", "/key", "/x/hook", "/x/init", COW_LISTENER_AUTO, true, 5};
+	char place[COW_SPEC_PATH_MAX];
+
+	ask(&r, "/work", NULL);
+	r.landlock = landlock;
+	cow_json_set(cow_json_get(spec, "linux"), "seccomp", json(seccomp));
+	if (label != NULL)
+		cow_json_set(cow_json_get(spec, "process"), "selinuxLabel", cow_json_new_string(label));
+	ok(cow_spec_edit(spec, &plan, place, NULL) == 0 && plan.by_delegate == want_delegate, "%s: %s", name,
+	   want_delegate ? "the delegate" : "cowrun-init");
+}
+
+static void test_choice(void)
+{
+#define LIST(names) "{'defaultAction':'SCMP_ACT_ERRNO','syscalls':[{'names':[" names "],'action':'SCMP_ACT_ALLOW'}]}"
+	static const char list[] = LIST("'read','openat','seccomp','sendmsg','prctl'");
+
+	goes(false, "null", NULL, true, "no profile");
+	goes(false, list, NULL, true, "a profile that lets cowrun-init install a filter");
+	goes(true, LIST("'read','openat','sendmsg'"), NULL, true, "one that would have to be widened");
+	goes(true, list, "system_u:system_r:container_t:s0", true, "a label of SELinux's");
+	goes(false, list, "", true, "an empty label");
+	goes(true, list, NULL, false, "without Landlock");
+	goes(false, "{'defaultAction':'SCMP_ACT_TRACE','syscalls':[]}", NULL, false, "a profile that cannot be merged");
+}
+
+/* A denied call is told by the wrapper, not by a command that ends without a word. */
+static void test_denied(void)
+{
+	cleanup_json struct cow_json *spec = bundle(hooked);
+
+	cow_json_set(cow_json_get(spec, "linux"), "seccomp",
+		     json("{'defaultAction':'SCMP_ACT_ALLOW','syscalls':[{'names':['landlock_restrict_self'],"
+			  "'action':'SCMP_ACT_KILL'}]}"));
+	ok(edit(spec, &by_init, NULL) == NULL && edit(spec, &by_delegate, NULL) == NULL,
+	   "a profile that denies what cowrun-init needs is refused, either way");
 }
 
 static void test_again(const struct edit *first, const struct edit *second, const char *name)
@@ -220,6 +266,8 @@ int main(void)
 	test_init_place();
 	test_edit();
 	test_edit_by_delegate();
+	test_choice();
+	test_denied();
 	test_repeated();
 	test_changed_between();
 	test_prefix();
