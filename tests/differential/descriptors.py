@@ -19,7 +19,7 @@ ON_SLOT = re.compile("f(stat|chmod|chown|chdir|allocate|truncate|lock|setxattr|r
 class Description:
     def __init__(self, inode, flags):
         self.inode, self.flags = inode, flags
-        self.holders = set()  # processes that have or had it
+        self.holders = set()  # (process, slot) that have or had it
 
     def is_path_only(self):
         return self.flags & os.O_PATH != 0
@@ -46,7 +46,12 @@ class Descriptors:
 
     def hold(self, process, slot, description):
         self.slots[process][slot] = description
-        description.holders.add(process)
+        description.holders.add((process, slot))
+
+    def is_shared(self, description):
+        """By several processes, or by several numbers of one that has threads."""
+        processes = {process for process, _ in description.holders}
+        return len(processes) > 1 or len(description.holders) > 1 and list(self.process.values()).count(min(processes)) > 1
 
     def advance(self, call, plain):
         """The call was made, and in the plain copy that was its result."""
