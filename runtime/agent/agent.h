@@ -65,10 +65,11 @@ struct cow_listener {
 	bool landlock_given, restricted; /* guarded by agent->lock */
 };
 
-/* The target's own descriptors that its paths led through (/proc/self/fd/N/…). */
+/* What resolve.c notes of the paths of a call. */
 struct cow_ways {
 	size_t count;
-	int fds[2];
+	int fds[2]; /* the target's own descriptors that they led through (/proc/self/fd/N/…) */
+	bool bare;  /* one ended at a placeholder without its graft, or in one: cow_agent_is_bare() */
 };
 
 /* One notification being served by one worker. */
@@ -84,7 +85,7 @@ struct cow_target {
 	bool leading; /* this worker still holds agent->receive */
 	bool split;   /* directories were split for it */
 	uint64_t who; /* cow_target_who() */
-	struct cow_ways *ways; /* resolve.c notes them, for dispatch.c to freshen; NULL: not asked for */
+	struct cow_ways *ways; /* for dispatch.c; NULL: not asked for */
 };
 
 /* target.c: the process behind a notification. errno values, or descriptors/-1 with errno. */
@@ -161,6 +162,7 @@ struct cow_location {
 	bool magic; /* the object was reached through a procfs magic link */
 	int handle; /* the target's own descriptor that such a link on the way named (/proc/self/fd/N), or -1 */
 	bool dots;  /* last component "." or ".." */
+	bool halt;  /* cow_resolve_within() only: the walk ended before this symbolic link, whose directory is not real */
 	struct stat st;
 	struct cow_tree *parent_tree, *object_tree;
 	enum cow_place_kind parent_place, object_place;
@@ -182,9 +184,12 @@ static inline int cow_resolve(const struct cow_target *t, int dirfd, const char 
 {
 	return cow_resolve_as(t, NULL, dirfd, path, follow, l);
 }
-/* The same where `dirfd` is the root for the walk: RESOLVE_IN_ROOT of openat2(2). */
-int cow_resolve_in_root(const struct cow_target *t, int dirfd, const char *path, enum cow_follow follow,
-			struct cow_location *l);
+/*
+ * The same with flags of openat2(2): with RESOLVE_IN_ROOT `dirfd` is the root for the walk; with RESOLVE_NO_XDEV it
+ * halts at a symbolic link in a directory that is still a graft.
+ */
+int cow_resolve_within(const struct cow_target *t, int dirfd, const char *path, uint64_t resolve,
+		       enum cow_follow follow, struct cow_location *l);
 /*
  * Does `path` lead its own user to an entry of the directory `parent`? For what is done on his behalf there: the kernel
  * will not walk it again. 0, an errno, or ESTALE: it leads elsewhere by now.
@@ -201,6 +206,8 @@ void cow_location_close(struct cow_location *l);
 /* What a variable with cleanup_location must be from the start: the way to cow_resolve may return before it. */
 #define COW_LOCATION_NONE ((struct cow_location){.parent = -1, .object = -1, .handle = -1})
 struct cow_tree *cow_agent_place(const struct cow_agent *a, int fd, enum cow_place_kind *kind);
+/* With Landlock on nobody can have such mounts. */
+bool cow_agent_is_bare(const struct cow_agent *a, int fd, enum cow_place_kind kind);
 
 /* quick.c: before cow_target_open. */
 /*

@@ -90,6 +90,8 @@ int cow_do_modify_fd(struct cow_target *t, enum cow_call call, int fd, bool empt
 	if (object < 0)
 		return COW_VERDICT_CONTINUE;
 	tree = cow_agent_place(t->agent, object, &place);
+	if (cow_agent_is_bare(t->agent, object, place))
+		return call == COW_CALL_FCHDIR || call == COW_CALL_LANDLOCK_ADD_RULE ? COW_VERDICT_CONTINUE : -EROFS;
 	if (!cow_needs_work(place) || fstat(object, &st) != 0 || (!empty_path && fd >= 0 && is_path_only(t, fd)))
 		return COW_VERDICT_CONTINUE;
 	/* FIFOs and devices have no such command of their file system; on a graft they would say EROFS first. */

@@ -14,7 +14,7 @@
 
 /* Descriptors that a process must have to spare before content is dropped for an O_TRUNC that could then fail. */
 enum { SPARE_FDS = 64 };
-/* Of a path's "..", so many are looked at for RESOLVE_NO_XDEV: each costs a walk. */
+/* Of a path's "..", or symbolic links, so many are looked at for RESOLVE_NO_XDEV: each costs a walk. */
 enum { WAYS_UP_MAX = 40 };
 
 static bool writes(uint64_t flags)
@@ -111,11 +111,22 @@ static bool surely_truncates(const struct cow_target *t, const struct cow_creds 
 	return has_fds_to_spare(t) && cow_resolve_as(t, creds, dirfd, path, (o->flags & O_NOFOLLOW) == 0, &way) == 0;
 }
 
-static int resolve(const struct cow_target *t, int dirfd, const char *path, const struct cow_opening *o,
+/* With RESOLVE_NO_XDEV the directories of symbolic links on the way are made real, so that the kernel gets there. */
+static int resolve(struct cow_target *t, int dirfd, const char *path, const struct cow_opening *o,
 		   enum cow_follow follow, struct cow_location *l)
 {
-	return (o->resolve & RESOLVE_IN_ROOT) != 0 ? cow_resolve_in_root(t, dirfd, path, follow, l)
-						   : cow_resolve(t, dirfd, path, follow, l);
+	for (int links = 0; links < WAYS_UP_MAX; links++) {
+		int error = cow_resolve_within(t, dirfd, path, o->resolve, follow, l);
+		int verdict;
+
+		if (error != 0 || !l->halt)
+			return error;
+		verdict = cow_prepare_parent(t, l, NULL);
+		cow_location_close(l);
+		if (verdict != 0 && verdict != -ESTALE)
+			return -verdict;
+	}
+	return ELOOP;
 }
 
 static int open_existing(struct cow_target *t, const struct cow_location *l, int dirfd, const char *path,

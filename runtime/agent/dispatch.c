@@ -462,6 +462,30 @@ static bool moves_roots(enum cow_call call)
 	       call == COW_CALL_MOVE_MOUNT;
 }
 
+/* Does it change what its path leads to, or make or take a name? */
+static bool changes(const struct request *r)
+{
+	switch (r->call) {
+	case COW_CALL_OPEN:
+	case COW_CALL_OPENAT:
+	case COW_CALL_OPENAT2:
+		return !opens_to_read(r);
+	case COW_CALL_ACCESS:
+	case COW_CALL_FACCESSAT:
+	case COW_CALL_FACCESSAT2:
+		return (r->mode & W_OK) != 0;
+	case COW_CALL_CHDIR:
+	case COW_CALL_CHROOT:
+	case COW_CALL_STATAT:
+	case COW_CALL_READAT:
+	case COW_CALL_INOTIFY_ADD_WATCH:
+	case COW_CALL_FANOTIFY_MARK:
+		return false;
+	default:
+		return !is_about_mounts(r) && r->call != COW_CALL_PIVOT_ROOT;
+	}
+}
+
 /* What the kernel will go through is what the agent went through: else it would look at what the directories were. */
 static int freshen_ways(struct cow_target *t)
 {
@@ -475,7 +499,7 @@ static int freshen_ways(struct cow_target *t)
 static int serve(struct cow_target *t, enum cow_call call)
 {
 	struct request r = {.call = call};
-	struct cow_ways ways = {.count = 0};
+	struct cow_ways ways = {.count = 0, .bare = false};
 	int verdict;
 
 	if (moves_roots(call))
@@ -506,6 +530,9 @@ static int serve(struct cow_target *t, enum cow_call call)
 		verdict = stale == 0 ? verdict : stale;
 	}
 	t->ways = NULL;
+	/* What is written to a placeholder would be lost. */
+	if (verdict == COW_VERDICT_CONTINUE && ways.bare && changes(&r))
+		verdict = -EROFS;
 	return verdict;
 }
 

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "../lib/fd.h"
@@ -59,12 +60,13 @@ static bool is_top(const struct cow_target *t, int root)
 {
 	cleanup_close int up = openat(root, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	cleanup_close int ns = -1;
+	struct statx sx;
 	char link[40];
 
 	snprintf(link, sizeof(link), "%d/ns/mnt", t->tid);
 	ns = openat(t->agent->proc, link, O_PATH | O_CLOEXEC);
 	return same(up, root) && same(ns, t->agent->container_ns) &&
-	       cow_mount_at(up, "", 0, NULL) == cow_mount_at(root, "", 0, NULL);
+	       cow_mount_at(up, "", 0, &sx) == cow_mount_at(root, "", 0, &sx);
 }
 
 /* The first time: opened, and kept if it may be. What is not kept is *own, too. */
@@ -95,15 +97,19 @@ struct sight {
 
 static bool look(const struct cow_agent *a, int dirfd, const char *path, int flags, struct sight *s)
 {
-	mode_t mode;
-	uint64_t mount = cow_mount_at(dirfd, path, flags, &mode);
+	struct statx sx;
+	uint64_t mount = cow_mount_at(dirfd, path, flags, &sx);
 
 	if (mount == 0)
 		return false;
 	s->place = COW_PLACE_OUTSIDE;
 	for (size_t i = 0; i < a->ntrees && s->place == COW_PLACE_OUTSIDE; i++)
 		s->place = cow_tree_place_of(a->trees[i], mount);
-	s->link = S_ISLNK(mode);
+	s->link = S_ISLNK(sx.stx_mode);
+	/* The upper, on a mount of a container's own making? See cow_agent_is_bare(). */
+	for (size_t i = 0; i < a->ntrees && s->place == COW_PLACE_OUTSIDE && a->ruleset < 0; i++)
+		if (cow_tree_device(a->trees[i]) == makedev(sx.stx_dev_major, sx.stx_dev_minor))
+			return false;
 	return true;
 }
 

@@ -32,6 +32,7 @@ struct walk {
 	bool magic;
 	int handle;
 	bool in_root; /* what it starts at is its root: RESOLVE_IN_ROOT of openat2(2) */
+	bool halts;   /* RESOLVE_NO_XDEV */
 	const struct cow_creds *as;
 };
 
@@ -46,6 +47,16 @@ struct cow_tree *cow_agent_place(const struct cow_agent *a, int fd, enum cow_pla
 			return a->trees[i];
 	}
 	return NULL;
+}
+
+bool cow_agent_is_bare(const struct cow_agent *a, int fd, enum cow_place_kind kind)
+{
+	if (fd < 0 || kind != COW_PLACE_OUTSIDE || a->ruleset >= 0)
+		return false;
+	for (size_t i = 0; i < a->ntrees; i++)
+		if (cow_tree_is_bare(a->trees[i], fd))
+			return true;
+	return false;
 }
 
 void cow_location_close(struct cow_location *l)
@@ -235,8 +246,13 @@ static void finish(const struct walk *w, struct cow_location *l)
 	l->object_tree = cow_agent_place(w->target->agent, l->object, &l->object_place);
 	l->magic = w->magic;
 	l->handle = w->handle;
-	if (w->handle >= 0 && w->target->ways != NULL)
+	if (w->target->ways == NULL)
+		return;
+	if (w->handle >= 0)
 		note_way(w->target->ways, w->handle);
+	if (cow_agent_is_bare(w->target->agent, l->parent, l->parent_place) ||
+	    cow_agent_is_bare(w->target->agent, l->object, l->object_place))
+		w->target->ways->bare = true;
 }
 
 /* The path ends at what `at` is: ".", "..", "/", or a magic link. */
@@ -257,6 +273,15 @@ static int end_at(struct walk *w, struct cow_location *l, const char *name, int 
 	if (st != NULL)
 		l->st = *st;
 	return -1;
+}
+
+/* Is the directory the branch's own, or none of its business? */
+static bool is_real(const struct walk *w)
+{
+	enum cow_place_kind place;
+
+	(void)cow_agent_place(w->target->agent, w->at, &place);
+	return !cow_needs_work(place);
 }
 
 /* One component. 0: go on, -1: *l is complete, else an errno. */
@@ -301,6 +326,10 @@ static int step(struct walk *w, enum cow_follow follow, struct cow_location *l)
 		result = step_magic(w, fd, name, &object);
 		if (result < 0)
 			return -result;
+		if (result == 0 && w->halts && !is_real(w)) {
+			l->halt = true;
+			return end_at(w, l, name, cow_steal_fd(&fd), &st);
+		}
 		if (result == 0)
 			return step_link(w, fd, rest, *end == '/');
 		cow_close_fd(&fd);
@@ -416,10 +445,15 @@ int cow_resolve_as(const struct cow_target *t, const struct cow_creds *as, int d
 	return resolve(&w, dirfd, path, follow, l);
 }
 
-int cow_resolve_in_root(const struct cow_target *t, int dirfd, const char *path, enum cow_follow follow,
-			struct cow_location *l)
+int cow_resolve_within(const struct cow_target *t, int dirfd, const char *path, uint64_t flags, enum cow_follow follow,
+		       struct cow_location *l)
 {
-	struct walk w = {.target = t, .root = -1, .at = -1, .handle = -1, .in_root = true};
+	struct walk w = {.target = t,
+			 .root = -1,
+			 .at = -1,
+			 .handle = -1,
+			 .in_root = (flags & RESOLVE_IN_ROOT) != 0,
+			 .halts = (flags & RESOLVE_NO_XDEV) != 0};
 
 	return resolve(&w, dirfd, path, follow, l);
 }

@@ -30,25 +30,22 @@ int cow_open_beneath(int dirfd, const char *path, int flags, uint64_t resolve)
 	return (int)syscall(SYS_openat2, dirfd, *path != '\0' ? path : ".", &how, sizeof(how));
 }
 
-uint64_t cow_mount_at(int dirfd, const char *path, int flags, mode_t *mode)
+uint64_t cow_mount_at(int dirfd, const char *path, int flags, struct statx *sx)
 {
-	const unsigned want = STATX_MNT_ID | STATX_MNT_ID_UNIQUE | (mode != NULL ? STATX_TYPE : 0);
-	struct statx sx;
-
 	flags |= AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT | (*path == '\0' ? AT_EMPTY_PATH : 0);
-	if (statx(dirfd, path, flags, want, &sx) != 0)
+	if (statx(dirfd, path, flags, STATX_TYPE | STATX_MNT_ID | STATX_MNT_ID_UNIQUE, sx) != 0)
 		return 0;
-	if (mode != NULL)
-		*mode = sx.stx_mode;
-	if ((sx.stx_mask & (STATX_MNT_ID | STATX_MNT_ID_UNIQUE)) != 0)
-		return sx.stx_mnt_id;
+	if ((sx->stx_mask & (STATX_MNT_ID | STATX_MNT_ID_UNIQUE)) != 0)
+		return sx->stx_mnt_id;
 	errno = ENOSYS;
 	return 0;
 }
 
 uint64_t cow_mount_id(int fd)
 {
-	return cow_mount_at(fd, "", 0, NULL);
+	struct statx sx;
+
+	return cow_mount_at(fd, "", 0, &sx);
 }
 
 bool cow_mount_root(int fd)

@@ -29,6 +29,19 @@ enum cow_place_kind cow_tree_place(struct cow_tree *t, int fd)
 	return cow_tree_place_of(t, cow_mount_id(fd));
 }
 
+dev_t cow_tree_device(const struct cow_tree *t)
+{
+	return t->upper_dev;
+}
+
+bool cow_tree_is_bare(const struct cow_tree *t, int fd)
+{
+	cleanup_free char *lower = NULL;
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_dev == t->upper_dev && cow_mark_get(t->branch, fd, &lower) == 1;
+}
+
 bool cow_tree_has_stale(const struct cow_tree *t)
 {
 	return __atomic_load_n(&t->stale, __ATOMIC_SEQ_CST) != 0;

@@ -53,10 +53,13 @@ static int plain(const struct renaming *r)
 	return rename_errno(r->from, r->old, r->to, r->new, 0);
 }
 
-/* Changes what is staged for what is at the target, with the caller's rights. */
+/*
+ * Changes what is staged for what is at the target, with the caller's rights. In this order a watch (inotify) is told
+ * that the name goes and then that it comes, and not the other way round.
+ */
 static int exchange(struct renaming *r)
 {
-	return rename_errno(r->t->stage, r->staged, r->to, r->new, RENAME_EXCHANGE);
+	return rename_errno(r->to, r->new, r->t->stage, r->staged, RENAME_EXCHANGE);
 }
 
 /* Here and in the like of it: what the engine does on its own account. */

@@ -37,6 +37,7 @@ struct cow_tree *cow_tree_new(const struct cow_branch *branch, size_t index, con
 			      int container_ns, int host_ns, struct cow_error **err)
 {
 	struct cow_tree *t = calloc(1, sizeof(*t));
+	struct stat st;
 
 	if (t == NULL)
 		abort();
@@ -53,6 +54,8 @@ struct cow_tree *cow_tree_new(const struct cow_branch *branch, size_t index, con
 	t->upper_by_handle = t->shadow_by_handle = -1;
 	t->upper_mount = cow_mount_id(t->upper);
 	t->lower_mount = cow_mount_id(t->lower);
+	if (fstat(t->upper, &st) == 0)
+		t->upper_dev = st.st_dev;
 	pthread_mutex_init(&t->structure, NULL);
 	pthread_mutex_init(&t->table_lock, NULL);
 	pthread_mutex_init(&t->journal_lock, NULL);

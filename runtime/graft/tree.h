@@ -79,6 +79,7 @@ struct cow_tree {
 	int host_shadow;                 /* the shadow's directory through the host's mount */
 	int journal;
 	uint64_t upper_mount, lower_mount;
+	dev_t upper_dev;
 	bool handles; /* the branch's file system has them, and we may open by them */
 	int upper_by_handle, shadow_by_handle;
 	pthread_mutex_t structure;
@@ -142,10 +143,17 @@ enum cow_place_kind cow_tree_place(struct cow_tree *t, int fd);
 enum cow_place_kind cow_tree_place_of(struct cow_tree *t, uint64_t mount);
 /*
  * The mount of what is at `path`, as the functions here count mounts; "": of dirfd. AT_SYMLINK_NOFOLLOW is the only
- * flag. Its type in *mode unless that is NULL. 0 with errno.
+ * flag. Its type and device in *sx. 0 with errno.
  */
-uint64_t cow_mount_at(int dirfd, const char *path, int flags, mode_t *mode);
+uint64_t cow_mount_at(int dirfd, const char *path, int flags, struct statx *sx);
 /* Is there anything left that split or copy-up took away, so that a descriptor can be STALE? Takes no lock. */
+/*
+ * Is it a placeholder that is seen without its graft, through a mount of a container's own making? What was split since
+ * that mount namespace was made looks so there.
+ */
+bool cow_tree_is_bare(const struct cow_tree *t, int fd);
+/* No, if it is on another device than this one. */
+dev_t cow_tree_device(const struct cow_tree *t);
 bool cow_tree_has_stale(const struct cow_tree *t);
 
 /*

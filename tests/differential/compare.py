@@ -20,6 +20,7 @@ class Correspondence:
         self.now, self.before, self.owner, self.devices = {}, {}, {}, {}
         self.replaced = set()
         self.descriptors = None  # descriptors.py; set when the calls begin
+        self.committed = False
         for mine, theirs in zip(plain, lower):
             first, second = tagged(mine, "id="), tagged(theirs, "id=")
             if first and second:

@@ -20,6 +20,7 @@ class Description:
     def __init__(self, inode, flags):
         self.inode, self.flags = inode, flags
         self.holders = set()  # (process, slot) that have or had it
+        self.astray = False  # its position is another one in the branch: old content was read by it
 
     def is_path_only(self):
         return self.flags & os.O_PATH != 0
@@ -52,6 +53,9 @@ class Descriptors:
         """By several processes, or by several numbers of one that has threads."""
         processes = {process for process, _ in description.holders}
         return len(processes) > 1 or len(description.holders) > 1 and list(self.process.values()).count(min(processes)) > 1
+
+    def all(self):
+        return [description for slots in self.slots.values() for description in slots.values()]
 
     def advance(self, call, plain):
         """The call was made, and in the plain copy that was its result."""

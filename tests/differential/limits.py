@@ -13,54 +13,74 @@ READERS = {"pread", "read", "mread", "fstat", "statx", "stat", "fgetxattr", "fli
 
 def stale_reader(call, plain, branch, known):
     """A program that opened an untouched file before another changed it keeps seeing the lower's content."""
-    return call[1] in READERS and known.left_behind(plain, branch)
+    stale = call[1] in READERS and known.left_behind(plain, branch)
+    if stale and call[1] == "read":
+        for description in known.descriptors.named(call):
+            description.astray = True
+    return stale
+
+
+def astray(call, plain, branch, known):
+    """By which it then is at another position in the file that there is."""
+    return call[1] in ("read", "lseek") and any(description.astray for description in known.descriptors.named(call))
+
+
+def writes_astray(call, known):
+    return call[1] == "write" and any(description.astray for description in known.descriptors.named(call))
+
+
+def access_time_alone(call, plain, branch, known):
+    """An access time that was set is no change: diff does not show it, and a commit does not take it along."""
+    differing = [(a, b) for a, b in zip(plain, branch) if a != b and not a.startswith("id=")]
+    return known.committed and len(plain) == len(branch) and all(a.startswith("atime=") for a, _ in differing)
 
 
 MOVED_FROM, MOVED_TO, CREATE, DELETE, TOUCHED = 0x40, 0x80, 0x100, 0x200, 0x40000004
+DIRECTORY = 0x40000000
 
 
-def without_the_departed(events):
-    """Events but for those of a name that was deleted before: a file that was renamed over an untouched one is known to its old
-    directory by its old name, still."""
-    kept, gone = [], set()
+def by_name(events):
+    """The masks of each name's events, in their order. "" is what is watched itself: that its times were set is left out."""
+    masks = {}
     for event in events:
         mask, _, name = event.partition(":")
-        if int(mask, 16) & (CREATE | MOVED_TO):
-            gone.discard(name)
-        if name not in gone:
-            kept.append(event)
-        if int(mask, 16) & DELETE:
-            gone.add(name)
-    return kept
+        if int(mask, 16) != TOUCHED:
+            masks.setdefault(re.sub("^#[0-9]+$", "#", name), []).append(int(mask, 16))
+    return masks
 
 
-def without_copy_ups(events, merged=False):
-    """Events but for what split and copy-up add: a name that goes and comes at once, a directory's times set. What is deleted
-    without having been changed before is moved away. Equal events in a row are one (inotify(7)); merged: so that such a name's
-    going may have been one with an earlier one."""
-    kept = []
-    for event in events:
-        mask, colon, name = event.partition(":")
-        mask = int(mask, 16)
-        if mask & MOVED_TO and kept and kept[-1] == f"{mask - MOVED_TO + MOVED_FROM:x}:{name}":
-            if not merged:
-                kept.pop()
-            continue
-        if mask & DELETE:
-            mask += MOVED_FROM - DELETE
-        event = f"{mask:x}{colon}{re.sub('^#[0-9]+$', '#', name)}"
-        if mask != TOUCHED and event not in kept[-1:]:
-            kept.append(event)
-    return kept
+def is_exchange(first, second):
+    return {first & ~DIRECTORY, second & ~DIRECTORY} == {MOVED_FROM, MOVED_TO}
+
+
+def seen(plain, branch):
+    """Could one who is told plain's events of a name be told the branch's? Before its first change an entry is replaced, which may
+    be one with an event of the same kind beside it (inotify(7)); what is deleted without having been changed is moved away; a file
+    that is renamed over an untouched one is known to its old directory still, and has two names for a moment."""
+    if not branch:
+        return not plain
+    if plain and (plain[0] == branch[0] or plain[0] & ~DIRECTORY == DELETE and branch[0] & ~DIRECTORY == MOVED_FROM or
+                  plain[0] & ~DIRECTORY == MOVED_FROM and branch[0] & ~DIRECTORY == DELETE):
+        gone = branch[0] & ~DIRECTORY == DELETE
+        if seen(plain[1:], branch[1:]) or gone and not plain[1:] and not any(m & (CREATE | MOVED_TO) for m in branch[1:]):
+            return True
+    if len(branch) > 1 and is_exchange(branch[0], branch[1]):
+        return any(seen(plain, kept + branch[2:]) for kept in ([], branch[:1], branch[1:2]))
+    return branch[0] == 4 and seen(plain, branch[1:])
 
 
 def watched_copy_up(call, plain, branch, known):
     """inotify: a watch on a directory sees the first change of an entry of it as that entry being replaced."""
     if call[1] != "events" or not all(result in (["EAGAIN"], ["ok", *result[1:]]) for result in (plain, branch)):
         return False
-    plain = without_copy_ups(plain[1:])
-    return any(same_events(plain, without_copy_ups(events, merged)) for merged in (False, True)
-               for events in (branch[1:], without_the_departed(branch[1:])))
+    plain, branch = by_name(plain[1:]), by_name(branch[1:])
+    return all(seen(plain.get(name, []), branch.get(name, [])) for name in plain.keys() | branch.keys())
+
+
+def lonely_copy(call, plain, branch, known):
+    """Who has a lower file open keeps that and not its copy, so a watch sees the copy go when it is deleted."""
+    held = any(known.was_replaced([description.inode]) for description in known.descriptors.all())
+    return call[1] == "events" and held and branch[-2:] == ["400", "8000"] and branch[:-2] == plain
 
 
 def late_deletion(call, plain, branch, known):
@@ -181,8 +201,9 @@ def kinds_in_listings(call, plain, branch, known):
         all(a[0] == b[0] and int(a[2]) in kinds and int(b[2]) == stat.S_IFREG >> 12 for a, b in differing)
 
 
-LIMITS = [link_count, stale_reader, stale_program, stale_directory, lock_across_copy_up, watched_copy_up, stale_descriptor, old_path,
-          late_deletion, shared_reading, parted_fifo, kinds_in_listings, path_only, path_only_flags, unreadable_path_only, link_by_descriptor, way_through_handle]
+LIMITS = [link_count, stale_reader, astray, stale_program, stale_directory, stale_descriptor, old_path, way_through_handle,
+          shared_reading, parted_fifo, lock_across_copy_up, watched_copy_up, lonely_copy, late_deletion, kinds_in_listings,
+          access_time_alone, path_only, path_only_flags, unreadable_path_only, link_by_descriptor]
 
 
 def excuse(call, plain, branch, known):

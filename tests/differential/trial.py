@@ -10,7 +10,7 @@ from importlib.machinery import SourceFileLoader
 import tree
 from compare import Correspondence, words_differ
 from descriptors import Descriptors
-from limits import excuse, left_out, spoils
+from limits import excuse, left_out, spoils, writes_astray
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 loader = SourceFileLoader("listing", os.path.join(HERE, "..", "e2e", "listing"))
@@ -141,6 +141,7 @@ class Trial:
                 return None
             found = self.judge(call.split(), f"call {number}: {call}", number, a, b)
             self.known.descriptors.advance(call.split(), a)
+            self.spoilt = self.spoilt or writes_astray(call.split(), self.known)
             if found is not None or self.spoilt:
                 return found
         return self.compare_trees(*trees, "the tree in the container")
@@ -203,7 +204,7 @@ class Trial:
         # The commit makes inodes of its own: what is one file must still be one.
         plain, lower = ([line for line in self.bench.walk(top) if not left_out(line)] for top in (self.plain, self.lower))
         self.known = Correspondence([], [])
-        self.known.descriptors = Descriptors()
+        self.known.descriptors, self.known.committed = Descriptors(), True
         return self.compare_trees(plain, lower, "the lower after the commit")
 
 

@@ -371,15 +371,32 @@ EOF
   ALL_CAPABILITIES=yes
   in_branch <<'EOF'
 echo x >src/new
-unshare -m bash -eu <<'INNER'
+unshare -m bash -eu <<'INNER' &
 . /t/lib.sh
 is "$(cat README src/new)" $'a lower file\nx' "it reads all"
 says "Read-only" bash -c 'echo x >README'
 says "Read-only" bash -c 'echo x >many/new'
 echo y >src/new
+touch /tmp/ready
+until [[ -e /tmp/split ]]; do sleep 0.01; done
+is "$(cat many/1)" "" "what is split later has no content there"
+says "Read-only" bash -c 'echo x >many/1'
+says "Read-only" bash -c 'echo x >>many/2'
+says "Read-only" truncate -s 5 many/1
+says "Read-only" chmod 600 many/1
+says "Read-only" rm -f many/1
+says "Read-only" mv many/1 many/one
+says "Read-only" ln many/1 many/other
+says "Read-only" python3 -c 'import os; os.fchmod(os.open("many/1", os.O_RDONLY), 0o600)'
+echo made >many/made
 INNER
+inner=$!
+until [[ -e /tmp/ready ]]; do sleep 0.01; done
 is "$(cat src/new)" y "what was the branch's is changed"
 echo z >many/new
+touch /tmp/split
+wait "$inner"
+is "$(cat many/1 many/made)" $'file 1\nmade' "what it could not change, and what it made"
 EOF
-  branch_is "$ID" "A many/new" "A src/new"
+  branch_is "$ID" "A many/made" "A many/new" "A src/new"
 }
