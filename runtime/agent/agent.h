@@ -130,6 +130,7 @@ struct cow_creds {
 };
 #define COW_CREDS_NONE ((struct cow_creds){.userns = -1})
 int cow_creds_read(const struct cow_target *t, struct cow_creds *c); /* 0 or errno */
+void cow_creds_forget(void); /* when a worker ends: what it keeps for the next time */
 /* Of the process (thread) whose directory in `proc` is `process`; that it still is that one is for the caller to see.
  */
 int cow_creds_of(int process, int proc, struct cow_creds *c);

@@ -89,7 +89,8 @@ static int drop(struct cow_target *t, const struct cow_location *l, int parent, 
 	/* With the process's rights alone nobody finds what a stale handle on the way has become. */
 	if (l->handle >= 0)
 		(void)cow_freshen(t, l->handle);
-	if (error == 0)
+	/* Of a name alone the way is what is asked of `parent` next. */
+	if (error == 0 && (l->handle >= 0 || strchr(r->path, '/') != NULL))
 		error = cow_check_way(t, &creds, r->dirfd, r->path, parent);
 	/* A slash at the end is judged before permission is. */
 	if (error == 0 && !r->directory && l->slash)
@@ -98,10 +99,8 @@ static int drop(struct cow_target *t, const struct cow_location *l, int parent, 
 		error = cow_creds_permit_delete(&creds, parent, &l->st);
 	if (error == 0)
 		error = wrong_kind(l, r->directory);
-	if (error == 0) {
-		cow_stop_leading(t);
+	if (error == 0)
 		error = cow_tree_drop(l->object_tree, parent, l->name);
-	}
 	return cow_verdict_of(error);
 }
 
@@ -121,7 +120,9 @@ int cow_do_unlink(struct cow_target *t, int dirfd, const char *path, bool direct
 	verdict = cow_prepare_parent(t, &l, &parent);
 	if (verdict != 0)
 		return verdict;
-	if (!cow_tree_is_grafted(l.object_tree, parent, l.name, NULL))
+	/* If the directory was real already, then what is in a graft there is that graft's root. */
+	if ((l.parent_place != COW_PLACE_UPPER || l.object_place != COW_PLACE_GRAFT) &&
+	    !cow_tree_is_grafted(l.object_tree, parent, l.name, NULL))
 		return COW_VERDICT_CONTINUE;
 	if (cow_sandboxed(t))
 		return proceed(cow_prepare_object(t, &l, false, NULL, NULL, NULL));

@@ -26,7 +26,7 @@
 #include "../lib/log.h"
 #include "../lib/userns.h"
 
-enum { MAP_MAX = 1 << 16, ERRAND_STACK = 256 << 10 };
+enum { MAP_MAX = 1 << 16, STATUS_MAX = 1 << 20, ERRAND_STACK = 256 << 10 };
 
 /* --- reading them ------------------------------------------------------------------------------------------------- */
 
@@ -88,18 +88,28 @@ static int read_map(int process, const char *name, struct cow_id_map *m)
 	return 0;
 }
 
+/* Is its user namespace the agent's, which stays in its own? The links' texts have the number of the namespace. */
+static bool in_own_namespace(int process, int proc)
+{
+	static _Thread_local char own[64];
+	char theirs[sizeof(own)] = "";
+
+	if (own[0] == '\0' && readlinkat(proc, "self/ns/user", own, sizeof(own) - 1) <= 0)
+		return false;
+	return readlinkat(process, "ns/user", theirs, sizeof(theirs) - 1) > 0 && strcmp(theirs, own) == 0;
+}
+
 /* Its user namespace, if it is another than the agent's: the descriptor, and what is mapped. 0 or an errno. */
 static int read_namespace(int process, int proc, struct cow_creds *c)
 {
-	cleanup_close int ns = openat(process, "ns/user", O_RDONLY | O_CLOEXEC);
-	struct stat mine;
-	struct stat theirs;
+	cleanup_close int ns = -1;
 	int error;
 
-	if (ns < 0 || fstat(ns, &theirs) != 0 || fstatat(proc, "self/ns/user", &mine, 0) != 0)
-		return errno;
-	if (mine.st_ino == theirs.st_ino && mine.st_dev == theirs.st_dev)
+	if (in_own_namespace(process, proc))
 		return 0;
+	ns = openat(process, "ns/user", O_RDONLY | O_CLOEXEC);
+	if (ns < 0)
+		return errno;
 	error = read_map(process, "uid_map", &c->uids);
 	if (error == 0)
 		error = read_map(process, "gid_map", &c->gids);
@@ -165,23 +175,66 @@ static int parse_status(struct cow_creds *c, const char *status)
 	return parse_groups(c, groups);
 }
 
+/* From the text of its status file, which is made anew by each reading from the start. 0 or an errno. */
+static int read_status(int fd, struct cow_creds *c)
+{
+	cleanup_free char *all = NULL;
+	char text[4096];
+	ssize_t n = pread(fd, text, sizeof(text), 0);
+
+	*c = COW_CREDS_NONE;
+	if (n <= 0)
+		return n == 0 ? EIO : errno;
+	if (n < (ssize_t)sizeof(text)) {
+		text[n] = '\0';
+		return parse_status(c, text);
+	}
+	/* Very many groups. */
+	if (lseek(fd, 0, SEEK_SET) != 0 || (all = cow_read_to_end(fd, STATUS_MAX, NULL)) == NULL)
+		return errno != 0 ? errno : EIO;
+	return parse_status(c, all);
+}
+
 int cow_creds_of(int process, int proc, struct cow_creds *c)
 {
 	cleanup_close int fd = openat(process, "status", O_RDONLY | O_CLOEXEC);
-	cleanup_free char *status = fd < 0 ? NULL : cow_read_to_end(fd, 1 << 20, NULL);
-	int error;
+	int error = fd < 0 ? errno : read_status(fd, c);
 
-	*c = COW_CREDS_NONE;
-	if (status == NULL)
-		return errno != 0 ? errno : EIO;
-	error = parse_status(c, status);
 	return error == 0 ? read_namespace(process, proc, c) : error;
+}
+
+/*
+ * The status file of the thread that this worker asked about last. One that is alive has its number alone, and the file
+ * of one that is not says ESRCH; so it is never another's.
+ */
+static _Thread_local struct {
+	pid_t tid;
+	int fd;
+} last = {.fd = -1};
+
+void cow_creds_forget(void)
+{
+	cow_close_fd(&last.fd);
+	last.tid = 0;
+}
+
+static int read_of_target(const struct cow_target *t, struct cow_creds *c)
+{
+	int error = last.tid == t->tid ? read_status(last.fd, c) : ESRCH;
+
+	if (error == ESRCH) {
+		cow_creds_forget();
+		last.fd = openat(t->dir, "status", O_RDONLY | O_CLOEXEC);
+		error = last.fd < 0 ? errno : read_status(last.fd, c);
+		last.tid = error == 0 ? t->tid : 0;
+	}
+	return error == 0 ? read_namespace(t->dir, t->agent->proc, c) : error;
 }
 
 int cow_creds_read(const struct cow_target *t, struct cow_creds *c)
 {
 	enum cow_phase phase = cow_stats_phase(COW_PHASE_READ);
-	int error = cow_creds_of(t->dir, t->agent->proc, c);
+	int error = read_of_target(t, c);
 
 	cow_stats_phase(phase);
 	return error == 0 && !cow_target_valid(t) ? ESRCH : error;
@@ -197,18 +250,6 @@ void cow_creds_free(struct cow_creds *c)
 }
 
 /* --- acting with them --------------------------------------------------------------------------------------------- */
-
-static int set_effective(uint64_t caps)
-{
-	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-	struct __user_cap_data_struct data[2];
-
-	if (syscall(SYS_capget, &header, data) != 0)
-		return -1;
-	data[0].effective = data[0].permitted & (uint32_t)caps;
-	data[1].effective = data[1].permitted & (uint32_t)(caps >> 32);
-	return (int)syscall(SYS_capset, &header, data);
-}
 
 /*
  * In a user namespace that was made without help (unshare -r) nobody may change his groups. So they are the same for
@@ -265,30 +306,108 @@ static int set_ids(const struct cow_creds *c)
 	return 0;
 }
 
-static void drop(void)
+/* What this worker is as itself; it always comes back to that. Nothing else in the agent changes it. */
+static _Thread_local struct {
+	bool known;
+	bool no_groups;
+	uid_t uid;
+	gid_t gid;
+	struct __user_cap_data_struct caps[2]; /* all that it may have, in effect */
+} self;
+
+/* What of it an errand has changed. */
+struct worn {
+	bool groups, gid, uid, caps;
+};
+
+static int put_caps(const struct __user_cap_data_struct caps[2])
+{
+	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+
+	return (int)syscall(SYS_capset, &header, caps);
+}
+
+static void no_groups(void)
+{
+	self.no_groups = syscall(SYS_setgroups, 0, NULL) == 0;
+	if (!self.no_groups && errno != EPERM)
+		cow_log_warning("setgroups: %s", strerror(errno));
+}
+
+static int know_self(void)
+{
+	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+
+	if (self.known)
+		return 0;
+	if (syscall(SYS_capget, &header, self.caps) != 0)
+		return errno;
+	self.caps[0].effective = self.caps[0].permitted;
+	self.caps[1].effective = self.caps[1].permitted;
+	self.uid = geteuid();
+	self.gid = getegid();
+	no_groups();
+	self.known = true;
+	return 0;
+}
+
+static void drop(const struct worn *w)
 {
 	int saved = errno;
 
-	if (set_effective(~(uint64_t)0) != 0) {
+	if (w->caps && put_caps(self.caps) != 0) {
 		cow_log_error("cannot take the agent's capabilities back: %s", strerror(errno));
 		abort();
 	}
-	setfsuid(geteuid());
-	setfsgid(getegid());
-	if (syscall(SYS_setgroups, 0, NULL) != 0 && errno != EPERM)
-		cow_log_warning("setgroups: %s", strerror(errno));
+	if (w->uid)
+		setfsuid(self.uid);
+	if (w->gid)
+		setfsgid(self.gid);
+	if (w->groups)
+		no_groups();
 	errno = saved;
 }
 
-static int assume(const struct cow_creds *c)
+/* Only what is different is changed. 0 or an errno; then nothing is. */
+static int assume(const struct cow_creds *c, struct worn *w)
 {
-	int error = set_ids(c);
+	struct __user_cap_data_struct caps[2];
+	int error = know_self();
 
-	if (error == 0 && set_effective(c->caps) != 0) {
+	memset(w, 0, sizeof(*w));
+	if (error == 0 && (c->ngroups > 0 || !self.no_groups)) {
+		error = set_groups(c);
+		w->groups = error == 0;
+	}
+	if (error != 0)
+		return error;
+	w->gid = c->fsgid != self.gid;
+	w->uid = c->fsuid != self.uid;
+	if (w->gid)
+		setfsgid(c->fsgid);
+	if (w->uid)
+		setfsuid(c->fsuid); /* with a part of the effective capabilities, which are set all the same */
+	memcpy(caps, self.caps, sizeof(caps));
+	caps[0].effective &= (uint32_t)c->caps;
+	caps[1].effective &= (uint32_t)(c->caps >> 32);
+	w->caps = w->uid || memcmp(caps, self.caps, sizeof(caps)) != 0;
+	if (w->caps && put_caps(caps) != 0) {
 		error = errno;
-		drop();
+		drop(w);
 	}
 	return error;
+}
+
+static int set_effective(uint64_t caps)
+{
+	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &header, data) != 0)
+		return -1;
+	data[0].effective = data[0].permitted & (uint32_t)caps;
+	data[1].effective = data[1].permitted & (uint32_t)(caps >> 32);
+	return (int)syscall(SYS_capset, &header, data);
 }
 
 struct errand {
@@ -330,15 +449,16 @@ static int run_in_namespace(const struct cow_creds *c, int (*what)(void *data), 
 
 int cow_creds_run(const struct cow_creds *c, int (*what)(void *data), void *data)
 {
+	struct worn worn;
 	int error;
 
 	if (c->userns >= 0)
 		return run_in_namespace(c, what, data);
-	error = assume(c);
+	error = assume(c, &worn);
 	if (error != 0)
 		return error;
 	error = what(data);
-	drop();
+	drop(&worn);
 	return error;
 }
 

@@ -201,11 +201,15 @@ static bool looks_only(const struct request *r)
 /* Of what is no directory the kernel says ENOTDIR; and calls on a descriptor itself see to it themselves. */
 static int freshen_directory(struct cow_target *t, int fd)
 {
-	cleanup_close int object = fd >= 0 ? cow_target_fd(t, fd) : -1;
+	cleanup_close int object = -1;
 	struct stat st;
 
+	if (fd < 0 || !cow_agent_has_stale(t->agent) || cow_quick_handle(t, fd))
+		return 0;
+	object = cow_target_fd(t, fd);
 	if (object < 0 || fstat(object, &st) != 0 || !S_ISDIR(st.st_mode))
 		return 0;
+	cow_close_fd(&object);
 	return cow_freshen(t, fd);
 }
 

@@ -219,6 +219,7 @@ static void *work(void *listener)
 	}
 	if (leading)
 		pthread_mutex_unlock(&l->receive);
+	cow_creds_forget();
 	atomic_fetch_sub(&l->waiting, 1);
 	if (atomic_fetch_sub(&l->workers, 1) == 1)
 		listener_free(l);

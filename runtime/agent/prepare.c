@@ -12,6 +12,8 @@
 #include "../lib/fd.h"
 #include "../lib/log.h"
 
+enum { COPIES_AT_ONCE = 64 << 10 };
+
 int cow_verdict_of(int error)
 {
 	switch (error) {
@@ -104,6 +106,12 @@ static int copy_up(const struct cow_location *l, int parent, bool truncate, cow_
 	return *now < 0 ? cow_verdict_of(errno) : 0;
 }
 
+/* Long enough to let another worker receive meanwhile, which wakes it and puts this one to sleep afterwards? */
+static bool takes_long(const struct stat *st)
+{
+	return (S_ISREG(st->st_mode) && st->st_size > COPIES_AT_ONCE) || st->st_nlink > 1;
+}
+
 int cow_prepare_object(struct cow_target *t, const struct cow_location *l, bool truncate, cow_copy_check check,
 		       void *data, int *now)
 {
@@ -119,7 +127,8 @@ int cow_prepare_object(struct cow_target *t, const struct cow_location *l, bool 
 	if (verdict != 0)
 		return verdict;
 	if (!S_ISLNK(l->st.st_mode)) {
-		cow_stop_leading(t);
+		if (takes_long(&l->st))
+			cow_stop_leading(t);
 		return copy_up(l, parent, truncate, check, data, now);
 	}
 	if (now == NULL)

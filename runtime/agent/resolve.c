@@ -114,12 +114,23 @@ static int open_component(const struct walk *w, const char *name)
 	return openat(w->at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 }
 
+/* Opened when it is first needed, for that takes longer than most walks. */
+static int know_root(struct walk *w)
+{
+	if (w->root >= 0)
+		return 0;
+	w->root = cow_target_link(w->target, "root");
+	return w->root >= 0 && fstat(w->root, &w->root_stat) == 0 ? 0 : ESRCH;
+}
+
 /* Even to stay where it is a path needs the right to search the directory. */
 static int step_dots(struct walk *w, bool up)
 {
 	struct stat st;
 	int next;
 
+	if (know_root(w) != 0)
+		return ESRCH;
 	if (fstat(w->at, &st) != 0)
 		return errno;
 	up = up && (st.st_ino != w->root_stat.st_ino || st.st_dev != w->root_stat.st_dev);
@@ -149,7 +160,7 @@ static int step_link(struct walk *w, int link, const char *rest, bool slash)
 	strcpy(w->rest, joined);
 	w->p = w->rest;
 	if (*w->p == '/') {
-		int root = fcntl(w->root, F_DUPFD_CLOEXEC, 3);
+		int root = know_root(w) == 0 ? fcntl(w->root, F_DUPFD_CLOEXEC, 3) : -1;
 
 		if (root < 0)
 			return errno;
@@ -350,8 +361,8 @@ static int start(struct walk *w, int dirfd, const char *path)
 {
 	bool at_root = *path == '/' && !w->in_root;
 
-	w->root = cow_target_link(w->target, "root");
-	if (w->root < 0)
+	/* With other credentials it could not be opened later. */
+	if ((at_root || w->as != NULL) && know_root(w) != 0)
 		return ESRCH;
 	if (at_root)
 		w->at = fcntl(w->root, F_DUPFD_CLOEXEC, 3);
@@ -363,10 +374,11 @@ static int start(struct walk *w, int dirfd, const char *path)
 	if (!at_root && dirfd != AT_FDCWD)
 		replace_stale(w, &w->at);
 	if (w->in_root) {
-		close(w->root);
+		cow_close_fd(&w->root);
 		w->root = fcntl(w->at, F_DUPFD_CLOEXEC, 3);
+		return w->root >= 0 && fstat(w->root, &w->root_stat) == 0 ? 0 : ESRCH;
 	}
-	return w->root >= 0 && fstat(w->root, &w->root_stat) == 0 ? 0 : ESRCH;
+	return 0;
 }
 
 static int walk(struct walk *w, enum cow_follow follow, struct cow_location *l)

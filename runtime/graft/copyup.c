@@ -71,7 +71,7 @@ static int fill(const struct copying *c, bool truncate, cow_copy_check check, vo
 	error = check != NULL ? check(c->upper, data) : 0;
 	if (error != 0)
 		return error;
-	if (content && cow_copy_content(c->lower, c->upper, c->st.st_size, &copied) != 0)
+	if (content && cow_tree_copy_content(c->t, c->lower, c->upper, &c->st, &copied) != 0)
 		return errno;
 	__atomic_add_fetch(&c->t->stats.copied_bytes, copied, __ATOMIC_RELAXED);
 	if (content && loses_by_writing(c) && cow_copy_attributes(c->lower, c->upper, &c->st) != 0)
@@ -134,20 +134,25 @@ static void find_names(struct copying *c)
 	add_own_name(c);
 }
 
-/* Under `structure`: are the names still those that were found? What was not found does not count. */
-static int check_names(const struct copying *c)
+/* Under `structure`: are the names still those that were found, and where? What was not found does not count. */
+static int check_names(struct copying *c)
 {
 	cleanup_names struct cow_names now = {0};
 
 	for (size_t i = 0; i < c->names.count; i++) {
-		const struct cow_name *n = &c->names.list[i];
+		struct cow_name *n = &c->names.list[i];
 		cleanup_close int root = -1;
-		int error = n->name == NULL ? 0 : cow_graft_at(c->t, n->parent, n->name, &root);
+		uint64_t mount;
+		int error;
 
+		if (n->name == NULL)
+			continue;
+		error = cow_graft_mount_at(c->t, n->parent, n->name, &root, &mount);
 		if (error != 0)
 			return error;
-		if (n->name != NULL && cow_mount_id(root) != n->mount)
+		if (mount != n->mount)
 			return ESTALE;
+		n->place = cow_tree_relative(c->t, root);
 	}
 	if (c->st.st_nlink < 2)
 		return 0;
@@ -168,13 +173,9 @@ static int stage_names(struct copying *c)
 {
 	for (size_t i = 0, first = 1; i < c->names.count; i++) {
 		struct cow_name *n = &c->names.list[i];
-		cleanup_close int root = -1;
 
 		if (n->name == NULL)
 			continue;
-		if (cow_graft_at(c->t, n->parent, n->name, &root) != 0)
-			return ESTALE;
-		n->place = cow_tree_relative(c->t, root);
 		if (first) {
 			n->staged = strdup(c->staged);
 			first = 0;

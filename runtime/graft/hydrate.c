@@ -20,7 +20,7 @@
 enum { AT_ONCE = 64 << 10 };
 
 /* In two calls, where a file is small and has no holes. 1: done, 0: not such a one, -1 with errno. */
-static int copy_small(int from, int to, const struct stat *st)
+static int copy_small(int from, int to, const struct stat *st, uint64_t *copied)
 {
 	static __thread char buf[AT_ONCE];
 	ssize_t n;
@@ -30,12 +30,12 @@ static int copy_small(int from, int to, const struct stat *st)
 	n = pread(from, buf, sizeof(buf), 0);
 	if (n < 0 || n == AT_ONCE)
 		return n < 0 ? -1 : 0;
+	*copied += (uint64_t)n;
 	return n == 0 || cow_write_all(to, buf, (size_t)n) == 0 ? 1 : -1;
 }
 
-static int copy_content(struct cow_tree *t, int from, int to, const struct stat *st)
+int cow_tree_copy_content(struct cow_tree *t, int from, int to, const struct stat *st, uint64_t *copied)
 {
-	uint64_t copied = 0;
 	int small;
 
 	/* One try tells whether the file systems share blocks: then that is the cheapest, also of space. */
@@ -44,13 +44,10 @@ static int copy_content(struct cow_tree *t, int from, int to, const struct stat 
 			return 0;
 		t->no_clones = errno == EOPNOTSUPP || errno == ENOTTY || errno == EXDEV;
 	}
-	small = copy_small(from, to, st);
+	small = copy_small(from, to, st, copied);
 	if (small != 0)
 		return small < 0 ? -1 : 0;
-	if (cow_copy_content(from, to, st->st_size, &copied) != 0)
-		return -1;
-	__atomic_add_fetch(&t->stats.copied_bytes, copied, __ATOMIC_RELAXED);
-	return 0;
+	return cow_copy_content(from, to, st->st_size, copied);
 }
 
 /* As cow_copy_attributes(), for descriptors that are none of O_PATH, and mostly without extended attributes. */
@@ -129,8 +126,12 @@ static int record(struct cow_tree *t, int upper, struct cow_entry *entry)
 
 static int fill(struct cow_tree *t, int lower, int upper, struct cow_entry *entry)
 {
-	if (copy_content(t, lower, upper, &entry->st) != 0 || copy_attributes(lower, upper, &entry->st) != 0)
+	uint64_t copied = 0;
+
+	if (cow_tree_copy_content(t, lower, upper, &entry->st, &copied) != 0 ||
+	    copy_attributes(lower, upper, &entry->st) != 0)
 		return -1;
+	__atomic_add_fetch(&t->stats.copied_bytes, copied, __ATOMIC_RELAXED);
 	if (record(t, upper, entry) != 0)
 		return -1;
 	if (t->handles)

@@ -7,6 +7,7 @@
 /* mounts.c: the mount API and the two namespaces. errno on failure. */
 uint64_t cow_mount_id(int fd);                                    /* 0 if it cannot be told */
 bool cow_mount_root(int fd);                                      /* is fd the root of its mount? */
+uint64_t cow_mount_of_root(int fd);                               /* the mount that fd is the root of, or 0 */
 int cow_tree_enter(struct cow_tree *t);                           /* this thread: container's mounts */
 void cow_tree_leave(struct cow_tree *t);                          /* back to the host's; aborts if it cannot */
 int cow_mount_clone(int dirfd, const char *name, bool recursive); /* detached; inside enter/leave */
@@ -20,7 +21,7 @@ int cow_mount_detach(int dirfd, const char *name); /* umount2: 0, EBUSY if in us
 char *cow_fd_path(int fd);                         /* d_path; caller frees */
 char *cow_fd_name(int fd);                         /* its last component, "(deleted)" cut off */
 /* Path of an fd below the workdir ("" for its root), also of one in the shadow; or NULL. Caller frees. */
-char *cow_tree_relative(const struct cow_tree *t, int fd);
+char *cow_tree_relative(struct cow_tree *t, int fd);
 /* openat2 below dirfd ("" for itself), never through a symbolic link. */
 int cow_open_beneath(int dirfd, const char *path, int flags, uint64_t resolve);
 
@@ -174,6 +175,8 @@ void cow_budget_release(struct cow_tree *t, struct cow_entry *entry);
  * entry->st what it was made of. 0 or -1 with errno (ESTALE: no regular file).
  */
 int cow_hydrate(struct cow_tree *t, int lower, int dir, const char *name, struct cow_entry *entry);
+/* Content of a regular file; `to` is empty, and at its start. `copied` counts the bytes moved. 0 or -1 with errno. */
+int cow_tree_copy_content(struct cow_tree *t, int from, int to, const struct stat *st, uint64_t *copied);
 /* Not for us to read, in a user namespace that has no id for its owner; or somebody has a lease on it. */
 bool cow_hydrate_refused(int errnum);
 
@@ -195,7 +198,9 @@ char *cow_stage_name(struct cow_tree *t, char kind);
 
 /* names.c: the root of the graft at parent/name. 0 or an errno; ESTALE: there is none. */
 int cow_graft_at(struct cow_tree *t, int parent, const char *name, int *root);
-int cow_check_empty(int root); /* of a directory: 0, ENOTEMPTY or another errno */
+int cow_graft_mount_at(struct cow_tree *t, int parent, const char *name, int *root,
+		       uint64_t *mount); /* its mount, too */
+int cow_check_empty(int root);           /* of a directory: 0, ENOTEMPTY or another errno */
 
 /* retire.c */
 /* Unmounts all that rests, however short a time; false if there was nothing. */

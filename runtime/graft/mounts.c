@@ -48,12 +48,18 @@ uint64_t cow_mount_id(int fd)
 	return cow_mount_at(fd, "", 0, &sx);
 }
 
-bool cow_mount_root(int fd)
+uint64_t cow_mount_of_root(int fd)
 {
 	struct statx sx;
 
-	return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &sx) == 0 &&
-	       (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID | STATX_MNT_ID_UNIQUE, &sx) != 0)
+		return 0;
+	return (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0 ? sx.stx_mnt_id : 0;
+}
+
+bool cow_mount_root(int fd)
+{
+	return cow_mount_of_root(fd) != 0;
 }
 
 int cow_tree_enter(struct cow_tree *t)
@@ -161,16 +167,34 @@ char *cow_fd_name(int fd)
 	return strdup(slash + 1);
 }
 
-/* The workdir's own path is asked for each time: the container's root becomes the root only after the attach. */
-char *cow_tree_relative(const struct cow_tree *t, int fd)
+/* `path` without `root` before it, or NULL. */
+static const char *below(const char *path, const char *root)
+{
+	size_t len = strlen(root);
+
+	if (strncmp(path, root, len) != 0 || (path[len] != '\0' && path[len] != '/'))
+		return NULL;
+	return path + len + (path[len] == '/');
+}
+
+/*
+ * The workdir's own path is asked for: the container's root becomes the root only after the attach, and a container may
+ * move mounts. Once it was what the container calls it, it stays so, or what is in it does not begin with that either.
+ */
+char *cow_tree_relative(struct cow_tree *t, int fd)
 {
 	cleanup_free char *path = cow_fd_path(fd);
-	cleanup_free char *root = cow_fd_path(t->upper);
-	size_t len = root == NULL ? 0 : strlen(root);
+	cleanup_free char *root = NULL;
+	const char *inner = NULL;
 
-	if (path == NULL || root == NULL || strncmp(path, root, len) != 0)
+	if (path == NULL)
 		return NULL;
-	if (path[len] == '\0')
-		return strdup("");
-	return path[len] == '/' ? strdup(path + len + 1) : NULL;
+	if (__atomic_load_n(&t->in_place, __ATOMIC_RELAXED))
+		inner = below(path, t->workdir);
+	if (inner == NULL && (root = cow_fd_path(t->upper)) != NULL) {
+		inner = below(path, root);
+		if (strcmp(root, t->workdir) == 0)
+			__atomic_store_n(&t->in_place, true, __ATOMIC_RELAXED);
+	}
+	return inner != NULL ? strdup(inner) : NULL;
 }

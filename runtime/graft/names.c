@@ -12,16 +12,24 @@
 
 #include "../lib/fd.h"
 
-int cow_graft_at(struct cow_tree *t, int parent, const char *name, int *root)
+int cow_graft_mount_at(struct cow_tree *t, int parent, const char *name, int *root, uint64_t *mount)
 {
 	cleanup_close int fd = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
 	if (fd < 0)
 		return errno == ENOENT ? ESTALE : errno;
-	if (cow_table_state(t, cow_mount_id(fd)) != COW_GRAFT_ATTACHED || !cow_mount_root(fd))
+	*mount = cow_mount_of_root(fd);
+	if (*mount == 0 || cow_table_state(t, *mount) != COW_GRAFT_ATTACHED)
 		return ESTALE;
 	*root = cow_steal_fd(&fd);
 	return 0;
+}
+
+int cow_graft_at(struct cow_tree *t, int parent, const char *name, int *root)
+{
+	uint64_t mount;
+
+	return cow_graft_mount_at(t, parent, name, root, &mount);
 }
 
 bool cow_tree_is_grafted(struct cow_tree *t, int parent, const char *name, int *root)
@@ -60,12 +68,13 @@ int cow_tree_drop(struct cow_tree *t, int parent, const char *name)
 	cleanup_free char *staged = cow_stage_name(t, 'd');
 	cleanup_free char *place = NULL;
 	struct cow_graft *g;
+	uint64_t mount;
 	int error;
 
 	pthread_mutex_lock(&t->structure);
-	error = cow_graft_at(t, parent, name, &root);
+	error = cow_graft_mount_at(t, parent, name, &root, &mount);
 	if (error == 0) {
-		g = cow_table_by_mount(t, cow_mount_id(root));
+		g = cow_table_by_mount(t, mount);
 		error = g->directory ? cow_check_empty(root) : 0;
 		place = cow_tree_relative(t, root);
 		/* Not deleted where it is: the kernel would take the graft away, from under those who use it. */

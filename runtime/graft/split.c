@@ -102,11 +102,12 @@ static int reveal(struct splitting *s)
 	cleanup_free char *place = NULL;
 	cleanup_close int root = -1;
 	struct cow_graft *g = NULL;
+	uint64_t mount;
 	int error;
 
 	pthread_mutex_lock(&t->structure);
-	error = cow_graft_at(t, s->parent, s->name, &root);
-	if (error == 0 && cow_mount_id(root) != s->mount)
+	error = cow_graft_mount_at(t, s->parent, s->name, &root, &mount);
+	if (error == 0 && mount != s->mount)
 		error = ESTALE;
 	if (error == 0) {
 		g = cow_table_by_mount(t, s->mount);

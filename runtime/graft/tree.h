@@ -74,6 +74,7 @@ struct cow_tree {
 	const struct cow_branch *branch;
 	size_t index;
 	const char *workdir;
+	bool in_place;                   /* that was the upper's path when it was last asked for */
 	int upper, shadow, stage, lower; /* through the container's mounts; owned */
 	int container_ns, host_ns;       /* not owned */
 	int host_shadow;                 /* the shadow's directory through the host's mount */

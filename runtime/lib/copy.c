@@ -64,11 +64,9 @@ static int copy_xattrs(const char *from, const char *to)
 
 int cow_copy_times(int to, const struct stat *st)
 {
-	char path[40];
 	struct timespec times[2] = {st->st_atim, st->st_mtim};
 
-	proc_path(path, sizeof(path), to);
-	return utimensat(AT_FDCWD, path, times, 0);
+	return utimensat(to, "", times, AT_EMPTY_PATH); /* Linux 5.8 */
 }
 
 int cow_copy_owner(int dirfd, const char *name, const struct stat *st)
@@ -89,9 +87,10 @@ int cow_copy_attributes(int from, int to, const struct stat *st)
 	/* The owner first: chown clears set-id bits and capabilities. */
 	if (cow_copy_owner(to, "", st) != 0)
 		return -1;
-	if (chmod(target, st->st_mode & 07777) != 0)
+	/* By /proc only what is an O_PATH one: it takes three times as long. */
+	if (fchmod(to, st->st_mode & 07777) != 0 && (errno != EBADF || chmod(target, st->st_mode & 07777) != 0))
 		return -1;
-	return copy_xattrs(source, target);
+	return flistxattr(from, NULL, 0) == 0 ? 0 : copy_xattrs(source, target);
 }
 
 /* read(2) and write(2), where neither file system helps. */
