@@ -64,6 +64,56 @@ same(os.stat("mine/5/file").st_mode & 0o7777, 0o777, "chmod takes setgid away wh
 EOF
 }
 
+# The same thread each time: what the agent knows of one call holds for that one only.
+@test "credentials: a process that changes them from call to call" {
+  credentials_tree
+  python_in_branch <<'EOF'
+from credentials import *
+
+def mine(want, call, *args, uid=0, gid=0, groups=(), without=()):
+    os.setgroups(groups)
+    os.setegid(gid)
+    os.seteuid(uid)
+    if without:
+        drop_capabilities(*without)
+    got = outcome(call, *args)
+    os.seteuid(0)
+    if without:
+        os.seteuid(1000)
+        os.seteuid(0)
+    os.setegid(0)
+    os.setgroups([])
+    same(got, want, f"{call.__name__}{args} as {uid}, {gid}, {groups} without {without}")
+
+mine("ok", os.unlink, "closed/1/file")
+mine("EACCES", os.unlink, "closed/2/file", uid=1000)
+mine("ok", os.unlink, "closed/3/file")
+mine("EACCES", os.unlink, "nobodys/4/file", without=[DAC_OVERRIDE])
+mine("ok", os.unlink, "closed/5/file")
+mine("ok", os.unlink, "group/1/file", uid=1000, groups=[2000])
+mine("EACCES", os.unlink, "group/2/file", uid=1000)
+mine("ok", os.unlink, "group/3/file", uid=1000, gid=2000)
+mine("EACCES", os.unlink, "group/4/file", uid=1000, groups=[2001])
+mine("EPERM", os.unlink, "sticky/1/theirs", uid=1000)
+mine("ok", os.unlink, "sticky/1/file", uid=1000)
+mine("EACCES", os.open, "mine/1/file", os.O_WRONLY, uid=1001)
+mine("ok", os.truncate, "mine/1/file", 0, uid=1000)
+for name, who, want in (("mine/2", 1001, "EACCES"), ("mine/3", 1000, "ok"), ("hidden/4", 1000, "EACCES")):
+    os.chdir(name)
+    mine(want, os.unlink, "file", uid=who)
+    os.chdir("/work")
+
+handle = os.open("hidden/5/way", os.O_RDONLY)
+os.chmod("hidden/5/way", 0o666)
+
+def by_handle():
+    os.unlink("file", dir_fd=handle)
+
+mine("EACCES", by_handle, uid=1000)
+mine("ok", by_handle)
+EOF
+}
+
 @test "credentials: sticky directories" {
   credentials_tree
   python_in_branch <<'EOF'
