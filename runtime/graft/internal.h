@@ -7,6 +7,7 @@
 /* mounts.c: the mount API and the two namespaces. errno on failure. */
 uint64_t cow_mount_id(int fd);                                    /* 0 if it cannot be told */
 bool cow_mount_root(int fd);                                      /* is fd the root of its mount? */
+uint64_t cow_mount_stat(int fd, struct stat *st);                 /* fstat(2), and the mount; 0 with errno */
 uint64_t cow_mount_of_root(int fd);                               /* the mount that fd is the root of, or 0 */
 int cow_tree_enter(struct cow_tree *t);                           /* this thread: container's mounts */
 void cow_tree_leave(struct cow_tree *t);                          /* back to the host's; aborts if it cannot */

@@ -74,6 +74,15 @@ static int copy_link(int lower, int upper, const struct cow_entry *entry)
 	return utimensat(upper, entry->name, times, AT_SYMLINK_NOFOLLOW);
 }
 
+/*
+ * Can it be made with its mode? Bits that a change of owner takes away are set after that; and in a directory that is
+ * the upper's own already, a default access list has a say.
+ */
+static bool born_with_mode(const struct cow_tree *t, const struct cow_entry *entry)
+{
+	return t->exact_modes && t->attached && (entry->st.st_mode & 07000) == 0;
+}
+
 /* Owner and mode as the lower's: the host's kernel judges renames and deletions by them. */
 static int dress(struct cow_tree *t, int fd, struct cow_entry *entry)
 {
@@ -81,7 +90,7 @@ static int dress(struct cow_tree *t, int fd, struct cow_entry *entry)
 		return -1;
 	if ((entry->st.st_uid != 0 || entry->st.st_gid != 0) && cow_copy_owner(fd, "", &entry->st) != 0)
 		return -1;
-	if (fchmod(fd, entry->st.st_mode & 07777) != 0) {
+	if (!born_with_mode(t, entry) && fchmod(fd, entry->st.st_mode & 07777) != 0) {
 		char self[40];
 
 		snprintf(self, sizeof(self), "/proc/self/fd/%d", fd); /* of a FIFO or the like it is an O_PATH one */
@@ -102,16 +111,16 @@ static mode_t type_of(const struct cow_entry *entry)
 }
 
 /* A descriptor of the new placeholder, or -1. */
-static int make_node(int upper, const char *name, mode_t type)
+static int make_node(int upper, const char *name, mode_t type, mode_t mode)
 {
 	if (type == S_IFREG)
-		return openat(upper, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		return openat(upper, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (type == S_IFDIR)
-		return mkdirat(upper, name, 0700) != 0
+		return mkdirat(upper, name, mode) != 0
 			       ? -1
 			       : openat(upper, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	/* Devices with the number of none. */
-	return mknodat(upper, name, type | 0600, 0) != 0 ? -1 : openat(upper, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	return mknodat(upper, name, type | mode, 0) != 0 ? -1 : openat(upper, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 }
 
 /*
@@ -140,7 +149,7 @@ int cow_placeholder_make(struct cow_tree *t, int upper, struct cow_entry *entry)
 	cleanup_close int fd = -1;
 
 	entry->directory = S_ISDIR(entry->st.st_mode);
-	fd = make_node(upper, entry->name, type_of(entry));
+	fd = make_node(upper, entry->name, type_of(entry), born_with_mode(t, entry) ? entry->st.st_mode & 0777 : 0700);
 	if (fd < 0)
 		return errno == EEXIST ? taken(t, upper, entry) : -1;
 	if (dress(t, fd, entry) == 0)
@@ -251,12 +260,14 @@ static int graft_entry(struct cow_tree *t, int lower, int upper, struct cow_entr
 {
 	cleanup_close int mount = cow_mount_clone(lower, entry->name, entry->directory);
 	struct stat st;
+	uint64_t id;
 
 	if (mount < 0 && errno != ENOENT && errno != ESTALE)
 		return -1;
 	if (mount < 0)
 		return 0;
-	if (fstat(mount, &st) != 0)
+	id = cow_mount_stat(mount, &st);
+	if (id == 0)
 		return -1;
 	if (S_ISLNK(st.st_mode) || S_ISDIR(st.st_mode) != entry->directory)
 		return 0;
@@ -264,7 +275,7 @@ static int graft_entry(struct cow_tree *t, int lower, int upper, struct cow_entr
 		return -1;
 	/* Of the very object that is shown: the host may have replaced it since its name was read. */
 	entry->st = st;
-	entry->mount = cow_mount_id(mount);
+	entry->mount = id;
 	cow_table_add(t, entry->mount, &st, entry->path, cow_steal_ptr(&entry->handle));
 	cow_budget_release(t, entry);
 	if (entry->directory)

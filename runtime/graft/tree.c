@@ -33,6 +33,14 @@ static int open_branch(struct cow_tree *t, struct cow_error **err)
 	return t->journal < 0 ? -1 : 0;
 }
 
+static bool has_no_umask(void)
+{
+	mode_t mask = umask(0);
+
+	(void)umask(mask);
+	return mask == 0;
+}
+
 struct cow_tree *cow_tree_new(const struct cow_branch *branch, size_t index, const struct cow_tree_fds *fds,
 			      int container_ns, int host_ns, struct cow_error **err)
 {
@@ -44,6 +52,7 @@ struct cow_tree *cow_tree_new(const struct cow_branch *branch, size_t index, con
 	t->branch = branch;
 	t->index = index;
 	t->workdir = branch->trees[index].workdir;
+	t->exact_modes = has_no_umask();
 	t->upper = fds->upper;
 	t->shadow = fds->shadow;
 	t->stage = fds->stage;

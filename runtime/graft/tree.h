@@ -110,6 +110,7 @@ struct cow_tree {
 	bool no_clones;                                   /* the file systems do not share blocks */
 	enum { COW_UNKNOWN, COW_NO, COW_YES } times_tell; /* hydrate.c */
 	bool attached;                                    /* what is made from now on is staged */
+	bool exact_modes;                                 /* no umask */
 	struct cow_nested *nested;                        /* mounts in the lower; set by the attach */
 	struct cow_alias *aliases;                        /* and their clones in the grafts */
 	uint64_t stage_count;

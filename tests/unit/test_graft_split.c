@@ -75,6 +75,43 @@ static void deep_scenario(struct fixture *f)
 	CHECK(count_entries(on_disk(f, "branches/b/trees/0/stage")) == 0);
 }
 
+/* As in the agent: nothing takes bits away, so most placeholders are born with the right ones. */
+static void modes_scenario(struct fixture *f)
+{
+	static const struct {
+		const char *name;
+		mode_t mode;
+		uid_t owner;
+	} entries[] = {{"plain", 0644, 0}, {"closed", 0, 12},     {"all", 0777, 0},       {"set", 06755, 12},
+		       {"dir/", 0555, 12}, {"sticky/", 01777, 0}, {"shared/", 02775, 12}, {"fifo|", 0622, 0}};
+	const mode_t before = umask(0);
+	char path[64];
+
+	for (size_t i = 0; i < sizeof(entries) / sizeof(*entries); i++) {
+		char type = entries[i].name[strcspn(entries[i].name, "/|")];
+
+		snprintf(path, sizeof(path), "src/%.*s", (int)strcspn(entries[i].name, "/|"), entries[i].name);
+		CHECK((type == '/' ? mkdir(lower(f, "%s", path), 0700)
+				   : mknod(lower(f, "%s", path), (type == '|' ? S_IFIFO : S_IFREG) | 0600, 0)) == 0);
+		CHECK(chown(lower(f, "%s", path), entries[i].owner, entries[i].owner) == 0);
+		CHECK(chmod(lower(f, "%s", path), entries[i].mode) == 0);
+	}
+	start(f);
+	cleanup_close int real = real_of(f, seen(f, "src"));
+
+	CHECK(real >= 0);
+	for (size_t i = 0; i < sizeof(entries) / sizeof(*entries); i++) {
+		struct stat st;
+
+		snprintf(path, sizeof(path), "branches/b/trees/0/upper/src/%.*s", (int)strcspn(entries[i].name, "/|"),
+			 entries[i].name);
+		CHECK(lstat(on_disk(f, "%s", path), &st) == 0);
+		CHECK((st.st_mode & 07777) == entries[i].mode && st.st_uid == entries[i].owner &&
+		      st.st_gid == entries[i].owner);
+	}
+	umask(before);
+}
+
 static void stale_scenario(struct fixture *f)
 {
 	start(f);
@@ -327,6 +364,7 @@ int main(void)
 	run_scenario(kinds_scenario, "where descriptors are");
 	scenario_at("/var/tmp", deep_scenario, "a deep directory becomes real");
 	run_scenario(deep_scenario, "a deep directory becomes real");
+	run_scenario(modes_scenario, "placeholders have owner and mode of what they stand for");
 	scenario_at("/var/tmp", stale_scenario, "stale descriptors after a split and a rename");
 	run_scenario(stale_scenario, "stale descriptors after a split and a rename");
 	run_scenario(removed_scenario, "stale descriptors of what was removed");
