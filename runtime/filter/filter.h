@@ -133,7 +133,14 @@ const struct cow_filter_group *cow_filter_groups(size_t *count);
 const struct cow_filter_call *cow_filter_named(const char *name);
 const char *cow_filter_harmless(const char *name);
 
-/* rest.c: the clauses for which a row's verdict does not apply. *n of them; caller frees. NULL: it always applies. */
+/*
+ * rest.c. Of a row without `pass`, whose conditions are all on one argument: does the verdict apply to the values whose
+ * bits in `mask` are `value`? If that depends on further bits, *bit is the one to look at next.
+ */
+enum cow_filter_part { COW_FILTER_NOWHERE, COW_FILTER_EVERYWHERE, COW_FILTER_SOMEWHERE };
+enum cow_filter_part cow_filter_part(const struct cow_filter_call *call, uint32_t mask, uint32_t value, uint32_t *bit);
+
+/* The clauses for which a row's verdict does not apply. *n of them; caller frees. NULL: it always applies. */
 struct cow_filter_clause *cow_filter_pass(const struct cow_filter_call *call, size_t *n);
 
 /*

@@ -26,38 +26,49 @@ static void add(struct rest *r, const struct cow_filter_clause *clause)
 	r->list[r->n++] = *clause;
 }
 
-/* Of the bits that make a clause match here, the lowest that is open in all that are left: types before numbers. */
-static uint32_t next_bit(uint32_t open)
+/* Types before numbers. */
+static uint32_t lowest(uint32_t open)
 {
 	uint32_t high = open & 0xffffff00u;
 
 	return high != 0 ? high & -high : open & -open;
 }
 
-/* The part of the argument's values whose bits in `mask` are `value`. */
-static void cut(struct rest *r, uint32_t mask, uint32_t value)
+enum cow_filter_part cow_filter_part(const struct cow_filter_call *call, uint32_t mask, uint32_t value, uint32_t *bit)
 {
-	uint8_t arg = r->call->notify[0].conds[0].arg;
-	struct cow_filter_clause part = {.nconds = 1, .conds = {{.arg = arg, .mask = mask, .value = value}}};
-	uint32_t open = 0;
-	bool any = false;
+	uint32_t nearest = 0; /* what is open of the clause that the fewest bits decide */
 
-	for (size_t i = 0; i < r->call->nnotify; i++) {
-		const struct cow_filter_cond *cond = &r->call->notify[i].conds[0];
+	for (size_t i = 0; i < call->nnotify; i++) {
+		const struct cow_filter_cond *cond = &call->notify[i].conds[0];
+		uint32_t open = cond->mask & ~mask;
 
 		if (((cond->value ^ value) & cond->mask & mask) != 0)
 			continue;
-		if ((cond->mask & ~mask) == 0)
-			return;
-		any = true;
-		open |= cond->mask & ~mask;
+		if (open == 0)
+			return COW_FILTER_EVERYWHERE;
+		if (nearest == 0 || __builtin_popcount(open) < __builtin_popcount(nearest))
+			nearest = open;
 	}
-	if (!any) {
+	*bit = nearest != 0 ? lowest(nearest) : 0;
+	return nearest != 0 ? COW_FILTER_SOMEWHERE : COW_FILTER_NOWHERE;
+}
+
+static void cut(struct rest *r, uint32_t mask, uint32_t value)
+{
+	struct cow_filter_clause part = {
+		.nconds = 1, .conds = {{.arg = r->call->notify[0].conds[0].arg, .mask = mask, .value = value}}};
+	uint32_t bit;
+
+	switch (cow_filter_part(r->call, mask, value, &bit)) {
+	case COW_FILTER_EVERYWHERE:
+		return;
+	case COW_FILTER_NOWHERE:
 		add(r, &part);
 		return;
+	case COW_FILTER_SOMEWHERE:
+		cut(r, mask | bit, value);
+		cut(r, mask | bit, value | bit);
 	}
-	cut(r, mask | next_bit(open), value);
-	cut(r, mask | next_bit(open), value | next_bit(open));
 }
 
 struct cow_filter_clause *cow_filter_pass(const struct cow_filter_call *call, size_t *n)

@@ -209,9 +209,12 @@ static void send_listener(int sock, int listener)
 static void install_filter(int sock)
 {
 	struct sock_fprog program = receive_filter(sock);
-	int listener =
-		(int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
-			     SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, &program);
+	/* SPEC_ALLOW, as runc and crun have it: whether speculation is to be slow is for the bundle's own filter to
+	 * say. */
+	int listener = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+				    SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV |
+					    SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+				    &program);
 	char go = 0;
 
 	if (listener < 0)

@@ -8,6 +8,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,18 +19,24 @@
 /* Runs off the end, jumps out or does something else that the kernel's checker refuses: a broken program. */
 #define SIM_BROKEN 0xdeadbeefu
 
+/* Of the last run: its instructions, and those that looked at more than number and architecture. */
+static unsigned sim_steps, sim_looks;
+
 static inline uint32_t sim_run(const struct sock_filter *code, size_t len, const struct seccomp_data *data)
 {
 	uint32_t acc = 0, x = 0, word;
 	uint32_t scratch[BPF_MEMWORDS] = {0};
 
+	sim_steps = sim_looks = 0;
 	for (size_t pc = 0; pc < len; pc++) {
 		const struct sock_filter *i = &code[pc];
 
+		sim_steps++;
 		switch (i->code) {
 		case BPF_LD | BPF_W | BPF_ABS:
 			if (i->k % 4 != 0 || i->k + 4 > sizeof(*data))
 				return SIM_BROKEN;
+			sim_looks += i->k > offsetof(struct seccomp_data, arch);
 			memcpy(&word, (const char *)data + i->k, sizeof(word));
 			acc = word;
 			break;
