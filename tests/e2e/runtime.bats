@@ -118,6 +118,7 @@ EOF
 # bats test_tags=bundle
 @test "what a dead agent and a lost container leave is cleaned up by delete, and by the next create" {
   start "$ID" /bin/sleep 60
+  eventually grep -qx sleep "/proc/$(pid_of "$ID")/comm" # cowrun-init would end with its agent
   agents | xargs kill -KILL
   eventually no_agents
   expect_failure agent bundle_exec "$ID" /bin/true
