@@ -137,6 +137,19 @@ static int check_place(struct cow_conflicts *c, const struct cow_diff *d, const 
 	return 0;
 }
 
+/* What a further name leads to: it has to be there. Whatever it holds by now, it is that file. */
+static int check_twin(struct cow_conflicts *c, const struct cow_diff *d, const struct cow_change *change)
+{
+	struct stat st;
+	int there = look(d, change->node->mark, &st);
+
+	if (there == -2)
+		return -1;
+	if (there < 1)
+		add(c, d, change->node->mark, gone);
+	return 0;
+}
+
 int cow_conflicts_find(struct cow_conflicts *c, const struct cow_diff *d, struct cow_error **err)
 {
 	const struct cow_lower_stamp *root = cow_origins_stamp(&d->origins, "");
@@ -154,6 +167,8 @@ int cow_conflicts_find(struct cow_conflicts *c, const struct cow_diff *d, struct
 			error = check_old(c, d, change);
 		if (error == 0 && (change->op == 'A' || change->op == 'R'))
 			error = check_place(c, d, change);
+		if (error == 0 && change->node != NULL && change->node->twin)
+			error = check_twin(c, d, change);
 		if (error != 0)
 			return cow_error_set(err, errno, "cannot look at %s/%s", d->branch->trees[d->tree].lower,
 					     change->old != NULL ? change->old : change->path);

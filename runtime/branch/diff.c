@@ -87,12 +87,33 @@ static const struct cow_lower_stamp *overwritten(const struct cow_diff *d, const
 /* The journal lost the record (the host lost power): like nothing that the lower has, so that a commit asks. */
 static const struct cow_lower_stamp unknown;
 
+/* A further name of an untouched file: new, or in the place of a file that is gone, unless they were one in the lower.
+ */
+static void list_twin(struct cow_diff *d, struct cow_node *n)
+{
+	const struct cow_lower_stamp *was = n->origin != NULL ? cow_origins_stamp(&d->origins, n->origin) : NULL;
+	const struct cow_lower_stamp *is = cow_origins_stamp(&d->origins, n->mark);
+	struct cow_change *c;
+
+	if (n->origin == NULL) {
+		c = add(d, 'A', n);
+		c->over = overwritten(d, n);
+	} else if (is == NULL || was == NULL || is->ino != was->ino) {
+		n->modified = true;
+		set_old(add(d, 'M', n), n->origin, was != NULL ? was : &unknown);
+	}
+}
+
 static int list_node(struct cow_diff *d, struct cow_node *n, struct cow_error **err)
 {
 	const struct cow_lower_stamp *stamp = n->origin != NULL ? stamp_of(d, n) : NULL;
 	struct cow_change *c;
 	int different = 0;
 
+	if (n->twin) {
+		list_twin(d, n);
+		return 0;
+	}
 	if (n->origin == NULL && n->mark != NULL) {
 		cow_log_warning("branch %s: %s stands twice in it", d->branch->name, n->mark);
 		return 0;

@@ -1,8 +1,8 @@
 /*
  * Record: struct frame, then `size` bytes of payload. Payload of a split: struct split_head, the lower path
  * (NUL-terminated), then for each entry a struct cow_lower_stamp and its name (NUL-terminated); of a copy: struct
- * copy_head and the lower path; of a timed copy: struct timed_head and the lower path. Host byte order: a branch does
- * not travel between machines (`cowrun branch export` is for that).
+ * copy_head and the lower path; of a timed copy: struct timed_head and the lower path; of a twin: the lower path. Host
+ * byte order: a branch does not travel between machines (`cowrun branch export` is for that).
  */
 #include "journal.h"
 
@@ -15,7 +15,7 @@
 
 #include "../lib/fd.h"
 
-enum { KIND_SPLIT = 1, KIND_COPY = 2, KIND_COPY_TIMED = 3 };
+enum { KIND_SPLIT = 1, KIND_COPY = 2, KIND_COPY_TIMED = 3, KIND_TWIN = 4 };
 #define FRAME_MAGIC 0x6a776f63u /* "cowj" */
 
 struct frame {
@@ -162,6 +162,17 @@ int cow_journal_add_copy(int fd, const struct cow_journal_copy *rec)
 	return append(fd, timed ? KIND_COPY_TIMED : KIND_COPY, record, size);
 }
 
+int cow_journal_add_twin(int fd, const char *lower)
+{
+	size_t size = sizeof(struct frame) + strlen(lower) + 1;
+	cleanup_free char *record = calloc(1, size);
+
+	if (record == NULL)
+		return -1;
+	strcpy(record + sizeof(struct frame), lower);
+	return append(fd, KIND_TWIN, record, size);
+}
+
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
 struct slot {
@@ -174,7 +185,8 @@ struct cow_journal {
 	char *text; /* strings of the records point into it */
 	struct cow_journal_split **splits;
 	struct cow_journal_copy **copies;
-	size_t nsplits, ncopies;
+	const char **twins; /* lower paths */
+	size_t nsplits, ncopies, ntwins;
 	struct slot *slots; /* open addressing by inode */
 	size_t nslots;
 };
@@ -270,6 +282,34 @@ static void *grow(void *list, size_t count)
 	return p;
 }
 
+/* False: it is damaged. What a later version may have added is passed over. */
+static bool keep(struct cow_journal *j, uint32_t kind, const char *body, const char *end)
+{
+	if (kind == KIND_SPLIT) {
+		struct cow_journal_split *s = parse_split(body, end);
+
+		if (s == NULL)
+			return false;
+		j->splits = grow(j->splits, j->nsplits);
+		j->splits[j->nsplits++] = s;
+	} else if (kind == KIND_COPY || kind == KIND_COPY_TIMED) {
+		struct cow_journal_copy *c = parse_copy(body, end, kind == KIND_COPY_TIMED);
+
+		if (c == NULL)
+			return false;
+		j->copies = grow(j->copies, j->ncopies);
+		j->copies[j->ncopies++] = c;
+	} else if (kind == KIND_TWIN) {
+		const char *lower = text_at(&body, end);
+
+		if (lower == NULL)
+			return false;
+		j->twins = grow(j->twins, j->ntwins);
+		j->twins[j->ntwins++] = lower;
+	}
+	return true;
+}
+
 /* Takes one record; the bytes it has, or 0 at a torn or foreign one. */
 static size_t take(struct cow_journal *j, const char *p, size_t left)
 {
@@ -281,21 +321,8 @@ static size_t take(struct cow_journal *j, const char *p, size_t left)
 	memcpy(&frame, p, sizeof(frame));
 	if (frame.magic != FRAME_MAGIC || frame.size > left - sizeof(frame) || checksum(body, frame.size) != frame.sum)
 		return 0;
-	if (j != NULL && frame.kind == KIND_SPLIT) {
-		struct cow_journal_split *s = parse_split(body, body + frame.size);
-
-		if (s == NULL)
-			return 0;
-		j->splits = grow(j->splits, j->nsplits);
-		j->splits[j->nsplits++] = s;
-	} else if (j != NULL && (frame.kind == KIND_COPY || frame.kind == KIND_COPY_TIMED)) {
-		struct cow_journal_copy *c = parse_copy(body, body + frame.size, frame.kind == KIND_COPY_TIMED);
-
-		if (c == NULL)
-			return 0;
-		j->copies = grow(j->copies, j->ncopies);
-		j->copies[j->ncopies++] = c;
-	}
+	if (j != NULL && !keep(j, frame.kind, body, body + frame.size))
+		return 0;
 	return sizeof(frame) + frame.size;
 }
 
@@ -370,6 +397,7 @@ void cow_journal_free(struct cow_journal *j)
 		free(j->copies[i]);
 	free(j->splits);
 	free(j->copies);
+	free(j->twins);
 	free(j->slots);
 	free(j->text);
 	free(j);
@@ -418,6 +446,11 @@ const struct cow_journal_split *cow_journal_split_at(const struct cow_journal *j
 const struct cow_journal_copy *cow_journal_copy_at(const struct cow_journal *j, size_t i)
 {
 	return i < j->ncopies ? j->copies[i] : NULL;
+}
+
+const char *cow_journal_twin_at(const struct cow_journal *j, size_t i)
+{
+	return i < j->ntwins ? j->twins[i] : NULL;
 }
 
 const struct cow_journal_entry *cow_journal_entry_named(const struct cow_journal_split *split, const char *name)

@@ -68,6 +68,11 @@ bool cow_ident_equal(const struct cow_ident *a, const struct cow_ident *b);
 int cow_journal_open(int dirfd, struct cow_error **err);
 int cow_journal_add_split(int fd, const struct cow_journal_split *rec); /* 0 or -1 with errno */
 int cow_journal_add_copy(int fd, const struct cow_journal_copy *rec);
+/*
+ * "Lower file `lower` may have further names in the branch: placeholders with the same mark." Written before there is
+ * one; whether it still is, the upper says.
+ */
+int cow_journal_add_twin(int fd, const char *lower);
 
 /* Reading: the whole journal in memory, looked up by upper inode (the last record of an inode wins). */
 struct cow_journal;
@@ -75,7 +80,8 @@ struct cow_journal *cow_journal_load(int dirfd, struct cow_error **err);
 void cow_journal_free(struct cow_journal *j);
 const struct cow_journal_split *cow_journal_find_split(const struct cow_journal *j, const struct cow_ident *upper);
 const struct cow_journal_copy *cow_journal_find_copy(const struct cow_journal *j, const struct cow_ident *upper);
-/* All splits, all copies, in order of writing; NULL at the end. */
+/* All splits, all copies, all twins, in order of writing; NULL at the end. */
 const struct cow_journal_split *cow_journal_split_at(const struct cow_journal *j, size_t i);
 const struct cow_journal_copy *cow_journal_copy_at(const struct cow_journal *j, size_t i);
+const char *cow_journal_twin_at(const struct cow_journal *j, size_t i);
 const struct cow_journal_entry *cow_journal_entry_named(const struct cow_journal_split *split, const char *name);

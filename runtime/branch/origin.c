@@ -128,6 +128,23 @@ static void settle_copy(struct cow_origins *o, struct cow_node *n, const char *p
 	cow_dict_put(&o->present, place, n);
 }
 
+static void lose_origin(struct cow_node *n)
+{
+	free(cow_steal_ptr(&n->origin));
+	n->moved = false;
+}
+
+/* The placeholder that stands where the lower has the file has the right to be it. */
+static void settle_mark(struct cow_origins *o, struct cow_node *n, const char *place)
+{
+	struct cow_node *owner = cow_dict_get(&o->present, n->mark);
+
+	if (strcmp(n->mark, place) != 0 || owner == n || owner == NULL || owner->mark == NULL)
+		return;
+	lose_origin(owner);
+	set_origin(o, n, place);
+}
+
 static void settle(struct cow_origins *o, struct cow_node *n, const struct mounts *mounts)
 {
 	cleanup_free char *place = place_in_lower(n);
@@ -149,6 +166,8 @@ static void settle(struct cow_origins *o, struct cow_node *n, const struct mount
 	}
 	if (n->copy != NULL)
 		settle_copy(o, n, place);
+	if (n->mark != NULL)
+		settle_mark(o, n, place);
 	if (n->origin != NULL) {
 		n->moved = strcmp(n->origin, place) != 0;
 	} else if (S_ISDIR(n->mode) && n->mark == NULL && n->base != NULL && S_ISDIR(n->base->stamp.mode) &&
@@ -164,8 +183,37 @@ static void second_pass(struct cow_origins *o, struct cow_node *root, const stru
 		settle(o, n, mounts);
 }
 
+/* The nearest directory above a lower path that is unchanged as a whole, and what follows of the path; or NULL. */
+static const struct cow_node *whole_above(const struct cow_origins *o, const char *path, const char **rest)
+{
+	cleanup_free char *dir = strdup(path);
+	size_t length;
+
+	if (dir == NULL)
+		abort();
+	while ((length = cow_name_parent(dir)) > 0) {
+		const struct cow_node *n;
+
+		dir[length] = '\0';
+		n = cow_dict_get(&o->present, dir);
+		if (n == NULL)
+			continue;
+		*rest = path + length + 1;
+		return n->mark != NULL ? n : NULL;
+	}
+	return NULL;
+}
+
 /* --- third pass: files, now that it is known where the copies are --------------------------------------------------
  */
+
+/* What came to stand where the lower had a file is taken for a new form of that, unless it is elsewhere now. */
+static void take_place(struct cow_origins *o, struct cow_node *n, const char *place)
+{
+	if (place != NULL && n->base != NULL && !S_ISDIR(n->base->stamp.mode) &&
+	    cow_dict_get(&o->present, place) == NULL)
+		set_origin(o, n, place);
+}
 
 static void settle_file(struct cow_origins *o, struct cow_node *n)
 {
@@ -177,9 +225,21 @@ static void settle_file(struct cow_origins *o, struct cow_node *n)
 		return;
 	}
 	n->copy = NULL;
-	if (place != NULL && n->base != NULL && !S_ISDIR(n->base->stamp.mode) &&
-	    cow_dict_get(&o->present, place) == NULL)
-		set_origin(o, n, place);
+	take_place(o, n, place);
+}
+
+static void settle_placeholder(struct cow_origins *o, struct cow_node *n)
+{
+	cleanup_free char *place = place_in_lower(n);
+	const char *rest;
+
+	if (n->origin != NULL && n->moved && whole_above(o, n->mark, &rest) != NULL) {
+		cow_dict_put(&o->present, n->mark, NULL);
+		lose_origin(n);
+	}
+	n->twin = n->origin == NULL;
+	if (n->twin)
+		take_place(o, n, place);
 }
 
 static void third_pass(struct cow_origins *o, struct cow_node *root)
@@ -189,6 +249,8 @@ static void third_pass(struct cow_origins *o, struct cow_node *root)
 			continue;
 		if (!S_ISDIR(n->mode) && n->mark == NULL)
 			settle_file(o, n);
+		else if (!S_ISDIR(n->mode))
+			settle_placeholder(o, n);
 		if (n->scaffold && n->origin != NULL)
 			n->scaffold = false;
 	}
@@ -247,6 +309,19 @@ void cow_origins_clear(struct cow_origins *o)
 	cow_dict_clear(&o->splits);
 	cow_dict_clear(&o->copies);
 	memset(o, 0, sizeof(*o));
+}
+
+char *cow_origins_place(const struct cow_origins *o, const char *path)
+{
+	const struct cow_node *n = cow_dict_get(&o->present, path);
+	const char *rest = NULL;
+	cleanup_free char *dir = NULL;
+
+	if (n != NULL)
+		return cow_node_path(n);
+	n = whole_above(o, path, &rest);
+	dir = n == NULL ? NULL : cow_node_path(n);
+	return dir == NULL ? NULL : cow_name_join(dir, rest);
 }
 
 const struct cow_lower_stamp *cow_origins_stamp(const struct cow_origins *o, const char *path)

@@ -6,6 +6,10 @@
  * stands where the lower had something of its kind is taken for a new form of that, unless the old one is elsewhere
  * now: a file that was deleted and written again is *changed*, and a directory that was made again holds what it holds
  * and lacks the rest.
+ *
+ * Several placeholders may have the mark of one file: names that it was given in the branch. The one that stands where
+ * the lower has it is the file; or it is in a directory that is unchanged as a whole, or else the first of them is it,
+ * renamed. The others are further names of it, made in the branch.
  */
 #pragma once
 
@@ -25,5 +29,10 @@ struct cow_origins {
 int cow_origins_find(struct cow_origins *o, struct cow_node *root, const struct cow_branch *b, size_t tree,
 		     struct cow_error **err);
 void cow_origins_clear(struct cow_origins *o);
+/*
+ * Where in the branch the file is that a lower path led to: changed or not, or in a directory that is unchanged as a
+ * whole. Caller frees; NULL: it is not there any more.
+ */
+char *cow_origins_place(const struct cow_origins *o, const char *path);
 /* What the journal says that a lower path looked like; NULL if it was never seen. */
 const struct cow_lower_stamp *cow_origins_stamp(const struct cow_origins *o, const char *path);

@@ -118,16 +118,15 @@ static int expect_at(const struct preparation *p, const struct cow_change *c, st
 	return look(p, place, stamp);
 }
 
-static int attach(struct preparation *p, const struct cow_change *c, const char *staged, const struct cow_node *link)
+static int attach(struct preparation *p, const struct cow_change *c, const char *staged, const char *link)
 {
-	cleanup_free char *source = link != NULL ? cow_node_path(link) : NULL;
 	struct cow_lower_stamp expect;
 	struct cow_step *s;
 
 	if (expect_at(p, c, &expect) < 0)
 		return -1;
 	s = cow_plan_add(p->plan, link != NULL ? COW_STEP_LINK : COW_STEP_ATTACH, p->diff->tree, c->path,
-			 link != NULL ? source : "");
+			 link != NULL ? link : "");
 	s->expect = expect;
 	snprintf(s->staged, sizeof(s->staged), "%s", staged);
 	c->node->parent->touched = true;
@@ -160,13 +159,28 @@ static int leave_out(struct preparation *p, const struct cow_change *c)
 	return place == NULL || detach(p, place, staged, sizeof(staged)) >= 0 ? 0 : -1;
 }
 
+/* 1: the lower still has the file that this is a further name of. */
+static int look_for_twin(struct preparation *p, const struct cow_node *n)
+{
+	struct cow_lower_stamp now;
+	int there = look(p, n->mark, &now);
+
+	/* Only with force. */
+	if (there == 0)
+		cow_log_warning("%s is gone from the host: its further names are left out", n->mark);
+	return there;
+}
+
 static int make(struct preparation *p, const struct cow_change *c)
 {
 	struct cow_node *n = (struct cow_node *)c->node;
-	const struct cow_node *link = cow_stage_linked(&p->stage, n);
+	cleanup_free char *link = cow_stage_linked(&p->stage, n);
+	int there = n->twin ? look_for_twin(p, n) : 1;
 	char staged[24];
 	int result;
 
+	if (there != 1)
+		return there;
 	/* Not before the lower changes anyway: a further link shows in the change time of the file. */
 	if (link != NULL) {
 		snprintf(staged, sizeof(staged), "l%" PRIu64, ++p->plan->numbers);

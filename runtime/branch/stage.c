@@ -186,11 +186,13 @@ static const struct link_source *find_link(const struct cow_stage *s, const stru
 	return n->nlink > 1 && !S_ISDIR(n->mode) ? cow_dict_get(&s->links, key) : NULL;
 }
 
-const struct cow_node *cow_stage_linked(const struct cow_stage *s, const struct cow_node *n)
+char *cow_stage_linked(const struct cow_stage *s, const struct cow_node *n)
 {
 	const struct link_source *source = find_link(s, n);
 
-	return source != NULL && source->lower != n ? source->lower : NULL;
+	if (n->twin)
+		return cow_origins_place(&s->diff->origins, n->mark);
+	return source != NULL && source->lower != NULL && source->lower != n ? cow_node_path(source->lower) : NULL;
 }
 
 int cow_stage_copy(int stage, int from, const char *name)

@@ -22,8 +22,11 @@ int cow_stage_remove(const struct cow_branch *b, size_t tree, int lower, struct 
  * is something that cannot be kept (a socket), or -1 with *err.
  */
 int cow_stage_make(struct cow_stage *s, const struct cow_node *n, const char *name, struct cow_error **err);
-/* The lower's own file that an entry of the upper is a further name of, unchanged: where it will be. NULL: none. */
-const struct cow_node *cow_stage_linked(const struct cow_stage *s, const struct cow_node *n);
+/*
+ * The lower's own file that an entry of the upper is a further name of, unchanged: where it will be. Caller frees;
+ * NULL: none.
+ */
+char *cow_stage_linked(const struct cow_stage *s, const struct cow_node *n);
 /* Copies what the O_PATH descriptor `from` is, but for directories. 0 or -1 with errno. */
 int cow_stage_copy(int stage, int from, const char *name);
 /* Makes directory `to` of the lower have the owner, mode and extended attributes of `from`. 0 or -1 with errno. */

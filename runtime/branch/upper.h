@@ -30,11 +30,12 @@ struct cow_node {
 	const struct cow_journal_copy *copy;   /* of a copy-up, if it is one */
 	const struct cow_journal_entry *base;  /* what was at this name when the parent was split */
 	bool moved;                            /* has an origin, and is not where that was */
-	bool modified;                         /* has an origin, and differs from it: set by cow_diff_make (diff.h) */
-	bool mountpoint;                       /* something else was mounted here: no part of the branch */
-	bool scaffold;                         /* made only to hold mount points */
-	bool touched;                          /* the rest is a commit's: entries of this directory come or go */
-	bool renewed;                          /* it is made anew, though it has an origin */
+	bool twin; /* placeholder of a file that is elsewhere in the branch, too: a further name of it (graft/twin.c) */
+	bool modified;   /* has an origin, and differs from it: set by cow_diff_make (diff.h) */
+	bool mountpoint; /* something else was mounted here: no part of the branch */
+	bool scaffold;   /* made only to hold mount points */
+	bool touched;    /* the rest is a commit's: entries of this directory come or go */
+	bool renewed;    /* it is made anew, though it has an origin */
 	bool visited;
 };
 

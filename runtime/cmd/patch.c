@@ -233,9 +233,9 @@ static int print_one(const struct printer *p, const struct side *old, const stru
 	return 0;
 }
 
-/* `old` of the lower, `path` of the upper, NULL for none; moved_only: the new content is the lower's as well. */
+/* `old` of the lower, `path` of the upper, NULL for none; is: the new content is that of this lower path; or NULL. */
 static int print_change(const struct printer *p, const struct cow_diff *d, const char *old, const char *path,
-			bool moved_only)
+			const char *is)
 {
 	cleanup_free char *shown_old = old != NULL ? cow_shown_path(d->branch, d->tree, old) : NULL;
 	cleanup_free char *shown = path != NULL ? cow_shown_path(d->branch, d->tree, path) : NULL;
@@ -246,7 +246,7 @@ static int print_change(const struct printer *p, const struct cow_diff *d, const
 	if (old != NULL)
 		error = read_side(&a, d->lower, old, false);
 	if (error == 0 && path != NULL)
-		error = moved_only ? read_side(&b, d->lower, old, false) : read_side(&b, d->upper, path, true);
+		error = is != NULL ? read_side(&b, d->lower, is, false) : read_side(&b, d->upper, path, true);
 	if (error != 0)
 		return cow_error_set(p->err, errno, "cannot read %s", b.path);
 	return print_one(p, &a, &b);
@@ -276,7 +276,7 @@ static int print_moved_lower(const struct printer *p, const struct cow_diff *d, 
 	if (at < 0 || fstat(at, &st) != 0)
 		return at < 0 && errno != ENOENT ? cow_error_set(p->err, errno, "cannot read %s", old) : 0;
 	if (!S_ISDIR(st.st_mode))
-		return print_change(p, d, old, path, true);
+		return print_change(p, d, old, path, old);
 	count = scandirat(at, ".", &list, not_dots, compare_names);
 	if (count < 0)
 		return cow_error_set(p->err, errno, "cannot read %s", old);
@@ -305,7 +305,7 @@ static int print_moved(const struct printer *p, const struct cow_diff *d, const 
 		if (along && !inside && !n->modified) {
 			path = cow_node_path(n);
 			if (n->mark != NULL && S_ISDIR(n->mode) ? print_moved_lower(p, d, n->origin, path)
-								: print_change(p, d, n->origin, path, true))
+								: print_change(p, d, n->origin, path, n->origin))
 				return -1;
 		}
 		n = cow_node_next(n, inside);
@@ -323,12 +323,12 @@ static int print_row(const struct printer *p, const struct cow_row *row)
 	if (c->op == 'R' && c->over != NULL) {
 		cleanup_free char *place = cow_name_join(c->node->parent->origin, c->node->name);
 
-		if (print_change(p, row->diff, place, NULL, false) != 0)
+		if (print_change(p, row->diff, place, NULL, NULL) != 0)
 			return -1;
 	}
 	if (c->op == 'R')
 		return print_moved(p, row->diff, c->node);
-	return print_change(p, row->diff, c->old, c->path, false);
+	return print_change(p, row->diff, c->old, c->path, c->node != NULL && c->node->twin ? c->node->mark : NULL);
 }
 
 int cow_patch_print(const struct cow_rows *rows, const struct cow_style *style, struct cow_error **err)

@@ -27,7 +27,10 @@ static int count(const struct cow_row *row, struct cow_lines *lines, struct cow_
 	const struct cow_change *c = row->change;
 	const char *shown = row->path != NULL ? row->path : row->old;
 	cleanup_close int a = c->op == 'R' ? -1 : open_regular(row->diff->lower, c->old, false);
-	cleanup_close int b = c->op == 'R' ? -1 : open_regular(row->diff->upper, c->path, true);
+	bool twin = c->node != NULL && c->node->twin; /* its content is the lower's */
+	cleanup_close int b = c->op == 'R' ? -1
+			      : twin       ? open_regular(row->diff->lower, c->node->mark, false)
+					   : open_regular(row->diff->upper, c->path, true);
 	const struct cow_version old = {a, shown};
 	const struct cow_version new = {b, shown};
 

@@ -105,7 +105,8 @@ static int cover(struct cow_tree *t, int at, int upper, const char *name, int pl
 		error = errno;
 	else {
 		cow_table_add(t, cow_mount_id(mount), &entry->st, entry->path,
-			      t->handles ? cow_handle_of(placeholder) : NULL);
+			      t->handles ? cow_handle_of(placeholder) : NULL)
+			->twin = cow_relink_has_twins(t, entry->path);
 		cow_nested_note(t, cow_mount_id(mount), mount, entry->path);
 	}
 	cow_tree_leave(t);

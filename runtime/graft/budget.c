@@ -75,14 +75,26 @@ bool cow_budget_reserve(struct cow_tree *t, struct cow_entry *entry)
 	return reserve(t, entry, t->grafts_hard);
 }
 
+bool cow_budget_reserve_twin(struct cow_tree *t, struct cow_entry *entry)
+{
+	return reserve(t, entry, entry->st.st_size <= SMALL ? t->grafts_soft : t->grafts_hard);
+}
+
+/* A copy of one name of several would part it from the others. */
+static bool is_bound(struct cow_tree *t, const struct cow_entry *entry)
+{
+	if (entry->st.st_nlink > 1 && !cow_links_alone(t, &entry->st))
+		return true;
+	return cow_table_count(t, &entry->st) > 0 || cow_relink_has_twins(t, entry->path);
+}
+
 int cow_budget_choose(struct cow_tree *t, struct cow_entry *entry)
 {
 	bool small = entry->st.st_size <= SMALL;
 
 	if (reserve(t, entry, t->grafts_soft))
 		return COW_CHOICE_GRAFT;
-	/* A copy of one name of several would part it from the others. */
-	if (!S_ISREG(entry->st.st_mode) || (entry->st.st_nlink > 1 && !cow_links_alone(t, &entry->st)))
+	if (!S_ISREG(entry->st.st_mode) || is_bound(t, entry))
 		return reserve(t, entry, t->grafts_hard) ? COW_CHOICE_GRAFT : COW_CHOICE_NONE;
 	if (!small && reserve(t, entry, t->grafts_hard))
 		return COW_CHOICE_GRAFT;

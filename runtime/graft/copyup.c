@@ -129,7 +129,7 @@ static void add_own_name(struct copying *c)
 static void find_names(struct copying *c)
 {
 	cow_names_clear(&c->names);
-	if (c->st.st_nlink > 1)
+	if (cow_table_several(c->t, &c->st))
 		cow_names_find(c->t, &c->st, &c->names);
 	add_own_name(c);
 }
@@ -154,7 +154,7 @@ static int check_names(struct copying *c)
 			return ESTALE;
 		n->place = cow_tree_relative(c->t, root);
 	}
-	if (c->st.st_nlink < 2)
+	if (!cow_table_several(c->t, &c->st))
 		return 0;
 	cow_table_names(c->t, &c->st, &now);
 	for (size_t i = 0; i < now.count; i++) {
@@ -269,7 +269,7 @@ static int copy_up(struct copying *c, int root, bool truncate, cow_copy_check ch
 
 	if (error == 0)
 		error = fill(c, truncate, check, data);
-	if (error == 0 && c->st.st_nlink > 1)
+	if (error == 0 && cow_table_several(c->t, &c->st))
 		error = cow_links_complete(c->t, &c->st);
 	if (error == 0)
 		error = record_and_reveal(c);
@@ -285,7 +285,7 @@ static bool claim_all(struct cow_tree *t, int root, struct cow_claim *graft, str
 
 	if (!cow_claim(t, graft))
 		return false;
-	if (fstat(root, &st) != 0 || st.st_nlink < 2)
+	if (fstat(root, &st) != 0 || !cow_table_several(t, &st))
 		return true;
 	file->lower = (struct cow_lower_id){st.st_dev, st.st_ino};
 	if (cow_claim(t, file))

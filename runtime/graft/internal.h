@@ -43,8 +43,9 @@ void cow_table_free(struct cow_tree *t);
 void cow_queue_add(struct cow_graft_queue *q, struct cow_graft *g);
 struct cow_graft *cow_queue_take(struct cow_graft_queue *q);
 /* Without `structure`: */
-int cow_table_state(struct cow_tree *t, uint64_t mount);  /* enum cow_graft_state, or -1 */
-char *cow_table_path(struct cow_tree *t, uint64_t mount); /* of an attached graft; caller frees */
+int cow_table_state(struct cow_tree *t, uint64_t mount);                  /* enum cow_graft_state, or -1 */
+char *cow_table_path(struct cow_tree *t, uint64_t mount);                 /* of an attached graft; caller frees */
+struct file_handle *cow_table_handle(struct cow_tree *t, uint64_t mount); /* its placeholder's, or NULL; caller frees */
 /*
  * The attached graft of that lower object: its mount id, and its placeholder's handle (caller frees), or NULL without
  * handles. False if there is none.
@@ -53,11 +54,14 @@ bool cow_table_attached(struct cow_tree *t, const struct stat *lower, uint64_t *
 			struct file_handle **placeholder);
 
 size_t cow_table_count(struct cow_tree *t, const struct stat *lower); /* how many attached ones it has */
+/* Has that lower file, or may it have, several names in the branch? */
+bool cow_table_several(struct cow_tree *t, const struct stat *lower);
 struct cow_names;
 void cow_table_names(struct cow_tree *t, const struct stat *lower, struct cow_names *names);
 
 /* where.c: the path below the workdir at which an attached graft is now, or NULL. Caller frees. */
 char *cow_graft_where(struct cow_tree *t, uint64_t mount, const struct file_handle *placeholder);
+bool cow_where_tells(struct cow_tree *t); /* can that be known at all? */
 
 /* nested.c: mounts in the lower */
 int cow_nested_find(struct cow_tree *t); /* at the attach; 0 or an errno */
@@ -84,6 +88,7 @@ void cow_claim_wait_splits(struct cow_tree *t); /* until those that are under wa
 struct cow_name {
 	uint64_t mount; /* of its graft */
 	char *path;     /* lower path */
+	bool twin;      /* another name may have that lower path, too */
 	struct file_handle *handle;
 	int parent; /* the real directory that it is in, and its name there; NULL: not found */
 	char *name;
@@ -104,6 +109,8 @@ void cow_names_clear(struct cow_names *names);
 #define cleanup_names __attribute__((cleanup(cow_names_clear)))
 void cow_links_free(struct cow_tree *t);
 
+struct cow_entry;
+
 /* relink.c: during the attach of a branch that existed, what a killed copy-up left. */
 void cow_relink_begin(struct cow_tree *t, const struct cow_journal *journal);  /* which is kept until the end */
 void cow_relink_note(struct cow_tree *t, int fd);                              /* a real file */
@@ -111,6 +118,13 @@ bool cow_relink_defer(struct cow_tree *t, int placeholder, const char *lower); /
 typedef int (*cow_regraft)(struct cow_tree *t, int lower, int upper, const char *name, int placeholder,
 			   const char *path);
 int cow_relink_end(struct cow_tree *t, int lower, cow_regraft regraft); /* 0 or an errno */
+bool cow_relink_has_twins(const struct cow_tree *t, const char *lower); /* may that lower file have some? */
+
+/*
+ * twin.c: a placeholder entry->name in the stage, with a graft of `object` (entry->st, entry->path) on it. Fills in
+ * entry->mount and entry->handle. 0 or an errno; then there is nothing.
+ */
+int cow_twin_stage(struct cow_tree *t, int object, struct cow_entry *entry);
 
 /* real.c: what the lower objects became in the upper since the container started. */
 /* `path`: of a directory in the lower, or NULL. */
@@ -168,7 +182,8 @@ void cow_budget_set(struct cow_tree *t, size_t present); /* so many mounts are t
 enum { COW_CHOICE_GRAFT, COW_CHOICE_COPY, COW_CHOICE_NONE };
 /* What is to become of a lower entry that is no symbolic link: entry->st. A graft is reserved by that. */
 int cow_budget_choose(struct cow_tree *t, struct cow_entry *entry);
-bool cow_budget_reserve(struct cow_tree *t, struct cow_entry *entry); /* a graft for what cannot be copied */
+bool cow_budget_reserve(struct cow_tree *t, struct cow_entry *entry);      /* a graft for what cannot be copied */
+bool cow_budget_reserve_twin(struct cow_tree *t, struct cow_entry *entry); /* and for what can */
 void cow_budget_release(struct cow_tree *t, struct cow_entry *entry);
 
 /*

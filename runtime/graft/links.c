@@ -9,6 +9,9 @@
  * met and is taken up there the next time. A file that has names elsewhere has the walk go to its end, once. The index
  * holds lower paths, which the host may change: what is no longer there is not found, and what the host links later is
  * a file of its own to the branch.
+ *
+ * An untouched file may also have names that the branch gave it (twin.c). They are grafts of their own from the start,
+ * with the lower path of the name that they were made of; that one may lie in a directory which is a graft as a whole.
  */
 #include "internal.h"
 
@@ -20,6 +23,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../branch/dict.h"
 #include "../lib/fd.h"
 #include "../lib/log.h"
 
@@ -183,13 +187,46 @@ static int split_directory(struct cow_tree *t, const char *path)
 	return errno;
 }
 
-int cow_links_complete(struct cow_tree *t, const struct stat *lower)
+/* Further names have the lower path of another one: in whatever directory that is, it is to be a graft of its own. */
+static int complete_twins(struct cow_tree *t, const struct cow_names *names)
 {
-	char **dirs;
 	int error = 0;
 
-	if (cow_table_count(t, lower) >= lower->st_nlink)
-		return 0;
+	for (size_t i = 0; error == 0 && i < names->count; i++) {
+		const char *path = names->list[i].path;
+		cleanup_free char *dir = names->list[i].twin ? strndup(path, cow_name_parent(path)) : NULL;
+
+		if (dir != NULL)
+			error = split_directory(t, dir);
+	}
+	return error;
+}
+
+/* How many names of the lower they stand for. */
+static size_t count_paths(const struct cow_names *names)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < names->count; i++) {
+		size_t k = 0;
+
+		while (strcmp(names->list[k].path, names->list[i].path) != 0)
+			k++;
+		count += k == i ? 1 : 0;
+	}
+	return count;
+}
+
+int cow_links_complete(struct cow_tree *t, const struct stat *lower)
+{
+	cleanup_names struct cow_names names = {0};
+	char **dirs;
+	int error;
+
+	cow_table_names(t, lower, &names);
+	error = complete_twins(t, &names);
+	if (error != 0 || count_paths(&names) >= lower->st_nlink)
+		return error;
 	dirs = directories_of(t, lower);
 	for (char **dir = dirs; *dir != NULL; dir++) {
 		if (error == 0)

@@ -256,6 +256,20 @@ bool cow_real_know(struct cow_tree *t, const struct stat *lower, uint64_t who)
 	return r != NULL;
 }
 
+bool cow_tree_is_new(struct cow_tree *t, int fd)
+{
+	struct cow_ident ident;
+	const struct cow_real *r;
+
+	if (cow_ident_of(fd, &ident) != 0)
+		return false;
+	pthread_mutex_lock(&t->table_lock);
+	for (r = *bucket_by_upper(t, &ident); r != NULL && !cow_ident_equal(&r->upper, &ident);)
+		r = r->next_by_upper;
+	pthread_mutex_unlock(&t->table_lock);
+	return r == NULL;
+}
+
 char *cow_real_known(struct cow_tree *t, int upper, uint64_t who, struct cow_lower_id *lower)
 {
 	struct cow_ident ident;

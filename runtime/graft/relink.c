@@ -24,6 +24,7 @@ struct cow_relink {
 	const struct cow_journal *journal;
 	struct cow_dict records; /* lower path: the record of its copy-up, of those with several names */
 	struct cow_dict copies;  /* first lower path of such records: place of the copy; to be freed */
+	struct cow_dict twins;   /* lower paths of what may have further names (twin.c) */
 	struct deferred *deferred;
 };
 
@@ -38,6 +39,7 @@ static const char *key_of(const struct cow_journal_copy *c)
 void cow_relink_begin(struct cow_tree *t, const struct cow_journal *journal)
 {
 	const struct cow_journal_copy *c;
+	const char *twin;
 
 	t->relink = calloc(1, sizeof(*t->relink));
 	if (t->relink == NULL)
@@ -49,6 +51,13 @@ void cow_relink_begin(struct cow_tree *t, const struct cow_journal *journal)
 		for (; c != NULL; c = c->other)
 			cow_dict_put(&t->relink->records, c->lower, (void *)c);
 	}
+	for (size_t i = 0; (twin = cow_journal_twin_at(journal, i)) != NULL; i++)
+		cow_dict_put(&t->relink->twins, twin, t->relink);
+}
+
+bool cow_relink_has_twins(const struct cow_tree *t, const char *lower)
+{
+	return t->relink != NULL && cow_dict_get(&t->relink->twins, lower) != NULL;
 }
 
 /* A real file of the upper: is it such a copy? */
@@ -140,6 +149,7 @@ int cow_relink_end(struct cow_tree *t, int lower, cow_regraft regraft)
 	for (size_t i = 0; i < r->copies.room; i++)
 		free(r->copies.slots[i].value);
 	cow_dict_clear(&r->copies);
+	cow_dict_clear(&r->twins);
 	cow_dict_clear(&r->records);
 	free(cow_steal_ptr(&t->relink));
 	return error;

@@ -77,32 +77,15 @@ static int with_privileges(struct renaming *r, int (*what)(struct renaming *r))
 /* A placeholder and a graft like those of the source, in the stage. */
 static int make_twin(struct renaming *r)
 {
-	struct cow_tree *t = r->t;
 	struct cow_entry entry = {.name = r->staged, .path = r->source_graft->path, .st = r->source};
 	cleanup_close int root = openat(r->from, r->old, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	cleanup_close int mount = -1;
-	int error = 0;
+	int error = root < 0 ? errno : cow_twin_stage(r->t, root, &entry);
 
-	if (root < 0)
-		return errno;
-	if (cow_placeholder_make(t, t->stage, &entry) <= 0)
-		return errno;
-	if (cow_tree_enter(t) != 0) {
-		error = errno;
-	} else {
-		mount = cow_mount_clone(root, "", false);
-		if (mount < 0 || cow_mount_attach(mount, t->stage, r->staged) != 0)
-			error = errno;
-		cow_tree_leave(t);
-	}
-	if (error == 0) {
-		r->twin = cow_mount_id(mount);
-		cow_table_add(t, r->twin, &r->source, r->source_graft->path, entry.handle);
-	} else {
-		free(entry.handle);
-		unlinkat(t->stage, r->staged, 0);
-	}
-	return error;
+	if (error != 0)
+		return error;
+	r->twin = entry.mount;
+	cow_table_add(r->t, entry.mount, &entry.st, entry.path, entry.handle)->twin = r->source_graft->twin;
+	return 0;
 }
 
 static int stage_source(struct renaming *r)

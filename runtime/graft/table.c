@@ -90,6 +90,19 @@ char *cow_table_path(struct cow_tree *t, uint64_t mount)
 	return path;
 }
 
+struct file_handle *cow_table_handle(struct cow_tree *t, uint64_t mount)
+{
+	const struct cow_graft *g;
+	struct file_handle *handle = NULL;
+
+	pthread_mutex_lock(&t->table_lock);
+	g = find(t, mount);
+	if (g != NULL && g->state == COW_GRAFT_ATTACHED && g->placeholder != NULL)
+		handle = cow_handle_copy(g->placeholder);
+	pthread_mutex_unlock(&t->table_lock);
+	return handle;
+}
+
 static bool is_attached(const struct cow_graft *g, const struct stat *lower)
 {
 	return g->lower.ino == lower->st_ino && g->lower.dev == lower->st_dev && g->state == COW_GRAFT_ATTACHED;
@@ -124,6 +137,21 @@ size_t cow_table_count(struct cow_tree *t, const struct stat *lower)
 	return count;
 }
 
+bool cow_table_several(struct cow_tree *t, const struct stat *lower)
+{
+	const struct cow_graft *g;
+	size_t count = 0;
+
+	if (lower->st_nlink > 1)
+		return true;
+	pthread_mutex_lock(&t->table_lock);
+	for (g = t->by_lower[lower_bucket(lower->st_dev, lower->st_ino)]; g != NULL; g = g->next_by_lower)
+		if (is_attached(g, lower))
+			count += g->twin ? 2 : 1;
+	pthread_mutex_unlock(&t->table_lock);
+	return count > 1;
+}
+
 void cow_table_names(struct cow_tree *t, const struct stat *lower, struct cow_names *names)
 {
 	const struct cow_graft *g;
@@ -136,6 +164,7 @@ void cow_table_names(struct cow_tree *t, const struct stat *lower, struct cow_na
 			continue;
 		n = cow_names_add(names);
 		n->mount = g->mount;
+		n->twin = g->twin;
 		n->path = strdup(g->path);
 		if (n->path == NULL)
 			abort();

@@ -50,6 +50,7 @@ struct cow_graft {
 	char *path; /* of the lower entry when it was grafted, relative to the lower root: for marks and the journal
 		       only */
 	bool directory;
+	bool twin; /* its lower file has, or had, another name in the branch than the lower gives it (twin.c) */
 	enum cow_graft_state state;
 	struct file_handle *placeholder; /* finds it wherever it was renamed to; NULL: no handles here */
 	char *where;                     /* PENDING, RESTING: name in the stage; SHADOWED: path below the shadow */
@@ -66,7 +67,7 @@ struct cow_graft_queue {
 enum { COW_TREE_BUCKETS = 4096 };
 
 struct cow_tree_stats {
-	uint64_t splits, split_entries, grafts, hydrated, copy_ups, copied_bytes, freed, shadowed;
+	uint64_t splits, split_entries, grafts, hydrated, copy_ups, copied_bytes, twins, freed, shadowed;
 };
 
 /* Only what tree.h's functions are documented to give is for users; the rest is the engine's own. */
@@ -107,12 +108,17 @@ struct cow_tree {
 	/* budget.c: grafts that there are, and those that staging has in mind; from which number on they are spared. */
 	size_t grafts, reserved;
 	size_t wanted, grafts_soft, grafts_hard;
-	bool no_clones;                                   /* the file systems do not share blocks */
-	enum { COW_UNKNOWN, COW_NO, COW_YES } times_tell; /* hydrate.c */
-	bool attached;                                    /* what is made from now on is staged */
-	bool exact_modes;                                 /* no umask */
-	struct cow_nested *nested;                        /* mounts in the lower; set by the attach */
-	struct cow_alias *aliases;                        /* and their clones in the grafts */
+	bool no_clones; /* the file systems do not share blocks */
+	enum {
+		COW_UNKNOWN,
+		COW_NO,
+		COW_YES
+	} times_tell,              /* hydrate.c */
+		where_tells;       /* where.c */
+	bool attached;             /* what is made from now on is staged */
+	bool exact_modes;          /* no umask */
+	struct cow_nested *nested; /* mounts in the lower; set by the attach */
+	struct cow_alias *aliases; /* and their clones in the grafts */
 	uint64_t stage_count;
 	struct cow_tree_stats stats;
 };
@@ -195,6 +201,8 @@ int cow_tree_real_file(struct cow_tree *t, int fd, cow_copy_check check, void *d
  */
 int cow_tree_orphan(struct cow_tree *t, int fd, cow_copy_check check, void *data);
 
+/* Was real directory `fd` made by this container, or an earlier one? Of what earlier ones split it is not known. */
+bool cow_tree_is_new(struct cow_tree *t, int fd);
 /* Is `name` of real directory `parent` a placeholder under a graft? Its graft's root (O_PATH) in *root. */
 bool cow_tree_is_grafted(struct cow_tree *t, int parent, const char *name, int *root);
 /* Deletes a grafted entry: file, or directory whose lower is empty. Permission is the caller's business. 0 or an errno.
@@ -202,6 +210,17 @@ bool cow_tree_is_grafted(struct cow_tree *t, int parent, const char *name, int *
 int cow_tree_drop(struct cow_tree *t, int parent, const char *name);
 /* renameat2(2) of entries that may be grafted, as the calling thread's credentials allow. 0 or an errno. */
 int cow_tree_rename(struct cow_tree *t, int from, const char *old, int to, const char *new, unsigned flags);
+
+/*
+ * Gives untouched lower file `object` (GRAFT) a further name, `name` in real directory `parent`, without copying it.
+ * The name is made by `as_caller`, which does `what` as the kernel would let the caller do it, and says 0 or an errno;
+ * whether he may link to the file at all is his caller's business. 0, or an errno; EOPNOTSUPP: it has to be copied up
+ * first.
+ */
+struct cow_caller {
+	int (*as_caller)(const struct cow_caller *caller, int (*what)(void *data), void *data);
+};
+int cow_tree_twin(struct cow_tree *t, int object, int parent, const char *name, const struct cow_caller *caller);
 
 /* Retires the grafts that were taken away since the last time; the caller holds no descriptor in them any more. */
 void cow_tree_reap(struct cow_tree *t);

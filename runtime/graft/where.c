@@ -66,6 +66,20 @@ static char *by_mount(struct cow_tree *t, uint64_t mount)
 	return strdup(point + len + 1);
 }
 
+bool cow_where_tells(struct cow_tree *t)
+{
+	cleanup_free char *top = NULL;
+
+	if (t->handles)
+		return true;
+	if (__atomic_load_n(&t->where_tells, __ATOMIC_RELAXED) == COW_UNKNOWN && cow_tree_enter(t) == 0) {
+		top = mount_point(t->upper_mount);
+		cow_tree_leave(t);
+		__atomic_store_n(&t->where_tells, top != NULL ? COW_YES : COW_NO, __ATOMIC_RELAXED);
+	}
+	return __atomic_load_n(&t->where_tells, __ATOMIC_RELAXED) == COW_YES;
+}
+
 char *cow_graft_where(struct cow_tree *t, uint64_t mount, const struct file_handle *placeholder)
 {
 	cleanup_close int fd = -1;

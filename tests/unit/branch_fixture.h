@@ -293,6 +293,42 @@ static inline char *lower_names(struct fixture *f, const char *path)
 	return text;
 }
 
+/* The lower path of what is untouched at a path of the branch, in a directory of which it is or by itself; or NULL. */
+static inline char *lower_path_of(struct fixture *f, const char *path)
+{
+	for (const char *end = path + strlen(path); end > path; end = memrchr(path, '/', (size_t)(end - path))) {
+		cleanup_free char *place = strndup(path, (size_t)(end - path));
+		cleanup_free char *mark = mark_at(f, place);
+		char *lower = NULL;
+
+		if (mark != NULL) {
+			must(asprintf(&lower, "%s%s", mark, end) > 0);
+			return lower;
+		}
+		if (memchr(path, '/', (size_t)(end - path)) == NULL)
+			break;
+	}
+	return NULL;
+}
+
+/* What runtime/graft/twin.c makes of a link to an untouched file. False if it is none. */
+static inline bool make_twin(struct fixture *f, const char *path, const char *new)
+{
+	cleanup_free char *lower = lower_path_of(f, path);
+	cleanup_close int fd = -1;
+	struct stat st;
+
+	if (lower == NULL)
+		return false;
+	must(fstatat(f->lowerfd, lower, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode));
+	make_real(f, new, false);
+	fd = openat(f->upperfd, new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	must(fd >= 0 && cow_mark_set(f->branch, fd, lower) == 0);
+	must(fchown(fd, st.st_uid, st.st_gid) == 0 && fchmod(fd, st.st_mode & 07777) == 0);
+	must(cow_journal_add_twin(f->journal, lower) == 0);
+	return true;
+}
+
 /* A file that is about to be written to. All names of it go with it. */
 static inline void make_copy(struct fixture *f, const char *path)
 {
@@ -300,18 +336,14 @@ static inline void make_copy(struct fixture *f, const char *path)
 	cleanup_free char *names = NULL;
 	char *rest;
 	const char *name;
-	struct stat st;
 
 	make_real(f, path, false);
 	mark = mark_at(f, path);
 	if (mark == NULL)
 		return;
-	must(fstatat(f->lowerfd, mark, &st, AT_SYMLINK_NOFOLLOW) == 0);
 	copy_up(f, path, mark);
-	if (st.st_nlink < 2)
-		return;
 	names = rest = lower_names(f, mark);
 	while ((name = strsep(&rest, "\n")) != NULL)
-		if (*name != '\0' && strcmp(name, mark) != 0)
+		if (*name != '\0')
 			link_copy(f, path, name);
 }

@@ -265,10 +265,12 @@ static void random_call(struct world *w)
 		break;
 	case 4:
 		if (type == S_IFREG && type_of(w, b) == 0) {
-			make_copy(&w->f, a);
-			make_real(&w->f, b, false);
 			must(linkat(w->plainfd, a, w->plainfd, b, 0) == 0);
-			must(linkat(w->f.upperfd, a, w->f.upperfd, b, 0) == 0);
+			if (draw(w, 3) == 0 || !make_twin(&w->f, a, b)) {
+				make_copy(&w->f, a);
+				make_real(&w->f, b, false);
+				must(linkat(w->f.upperfd, a, w->f.upperfd, b, 0) == 0);
+			}
 		}
 		break;
 	case 5:
