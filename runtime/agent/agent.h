@@ -150,6 +150,8 @@ int cow_creds_permit(const struct cow_creds *c, int fd, int mask);
  * whole the kernel looks no further, and 0 says nothing.
  */
 int cow_creds_permit_lower(const struct cow_creds *c, int fd, int mask);
+/* Is a file with these attributes theirs, or may they do as if it were (CAP_FOWNER)? */
+bool cow_creds_owns(const struct cow_creds *c, const struct stat *st);
 /* May they remove or replace `entry` of `dir`? As may_delete() in the kernel. 0 or an errno. */
 int cow_creds_permit_delete(const struct cow_creds *c, int dir, const struct stat *entry);
 #define cleanup_creds __attribute__((cleanup(cow_creds_free)))
@@ -196,6 +198,9 @@ int cow_resolve_within(const struct cow_target *t, int dirfd, const char *path, 
  * will not walk it again. 0, an errno, or ESTALE: it leads elsewhere by now.
  */
 int cow_check_way(const struct cow_target *t, const struct cow_creds *creds, int dirfd, const char *path, int parent);
+/* Does `path` lead its own user to `object`? Likewise. */
+int cow_check_object(const struct cow_target *t, const struct cow_creds *creds, int dirfd, const char *path,
+		     enum cow_follow follow, int object);
 /*
  * If `l`, which `path` led to, was reached by another process's magic link (/proc/PID/fd/N): may the target look there?
  * What is acted on in its stead the kernel would not ask again. 0, an errno, or ESTALE.

@@ -1,10 +1,9 @@
-/* Names made and taken away: mkdir, mknod, symlink, bind; unlink, rmdir; link. */
+/* Names made and taken away: mkdir, mknod, symlink, bind; unlink, rmdir. */
 #include "agent.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -127,93 +126,4 @@ int cow_do_unlink(struct cow_target *t, int dirfd, const char *path, bool direct
 	if (cow_sandboxed(t))
 		return proceed(cow_prepare_object(t, &l, false, NULL, NULL, NULL));
 	return drop(t, &l, parent, &removal);
-}
-
-struct linking {
-	char object[40]; /* /proc/self/fd/N */
-	int parent;
-	const char *name;
-};
-
-static int link_errand(void *data)
-{
-	const struct linking *l = data;
-
-	return linkat(AT_FDCWD, l->object, l->parent, l->name, AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
-}
-
-/*
- * A new name for `object`, made in the target's stead: by a descriptor that was replaced the kernel would not do it,
- * which wants to have been opened by the very process (Linux 6.10), nor by one opened by O_PATH, which is on the old
- * file.
- */
-static int link_instead(struct cow_target *t, int object, int newdir, const char *new)
-{
-	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
-	cleanup_location struct cow_location to = COW_LOCATION_NONE;
-	cleanup_close int parent = -1;
-	struct linking linking;
-	int error = cow_sandboxed(t) ? EACCES : cow_creds_read(t, &creds);
-	int verdict;
-
-	if (error == 0)
-		error = cow_resolve_as(t, &creds, newdir, new, false, &to);
-	if (error == 0 && (to.object >= 0 || to.parent < 0))
-		error = EEXIST;
-	if (error == 0 && to.slash)
-		error = ENOENT;
-	if (error != 0)
-		return cow_verdict_of(error);
-	verdict = cow_prepare_parent(t, &to, &parent);
-	if (verdict != 0)
-		return verdict;
-	snprintf(linking.object, sizeof(linking.object), "/proc/self/fd/%d", object);
-	linking.parent = parent;
-	linking.name = to.name;
-	return cow_verdict_of(cow_creds_run(&creds, link_errand, &linking));
-}
-
-/* linkat(fd, "", …, AT_EMPTY_PATH) */
-static int link_by_fd(struct cow_target *t, int fd, int newdir, const char *new)
-{
-	cleanup_close int object = fd == AT_FDCWD ? -1 : cow_target_fd(t, fd);
-	cleanup_close int now = -1;
-	enum cow_place_kind place;
-	struct cow_tree *tree = cow_agent_place(t->agent, object, &place);
-	long long position;
-	struct stat st;
-	int flags;
-	int verdict;
-
-	if (tree == NULL || fstat(object, &st) != 0 || S_ISDIR(st.st_mode))
-		return cow_do_create(t, newdir, new, false);
-	if (!cow_needs_work(place)) {
-		/* Perhaps one that was replaced: then it is open for reading. */
-		if (cow_sandboxed(t) || cow_target_fd_flags(t, fd, &flags, &position) != 0 ||
-		    (flags & (O_ACCMODE | O_PATH)) != O_RDONLY)
-			return cow_do_create(t, newdir, new, false);
-		return link_instead(t, object, newdir, new);
-	}
-	verdict = cow_prepare_file(t, tree, object, NULL, NULL, &now);
-	return verdict == 0 ? link_instead(t, now, newdir, new) : verdict;
-}
-
-int cow_do_link(struct cow_target *t, int olddir, const char *old, int newdir, const char *new, int flags)
-{
-	cleanup_location struct cow_location from = COW_LOCATION_NONE;
-	cleanup_close int now = -1;
-	int verdict;
-
-	if (*old == '\0' && (flags & AT_EMPTY_PATH) != 0)
-		return link_by_fd(t, olddir, newdir, new);
-	if (cow_resolve(t, olddir, old, (flags & AT_SYMLINK_FOLLOW) != 0, &from) != 0 || from.object < 0)
-		return cow_do_create(t, newdir, new, false);
-	verdict = cow_check_magic(t, olddir, old, &from);
-	if (verdict != 0)
-		return cow_verdict_of(verdict);
-	if (cow_needs_work(from.object_place) && (verdict = cow_prepare_object(t, &from, false, NULL, NULL, &now)) != 0)
-		return verdict;
-	if (now >= 0 && from.magic && !S_ISDIR(from.st.st_mode))
-		return link_instead(t, now, newdir, new);
-	return cow_do_create(t, newdir, new, false);
 }

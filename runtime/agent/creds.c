@@ -267,7 +267,7 @@ static bool has_groups(const struct cow_creds *c)
 }
 
 /* Groups that have no id in the agent's namespace (keep-groups) look as if they were this one. They cannot be set. */
-enum { OVERFLOW_GID = 65534 };
+enum { OVERFLOW_GID = 65534, OVERFLOW_UID = 65534 };
 
 static bool every_group_has_an_id(void)
 {
@@ -485,6 +485,14 @@ int cow_creds_permit_lower(const struct cow_creds *c, int fd, int mask)
 	int error = cow_creds_permit(c, fd, mask);
 
 	return error == EROFS ? 0 : error;
+}
+
+bool cow_creds_owns(const struct cow_creds *c, const struct stat *st)
+{
+	/* An owner who has no id in the agent's namespace looks like this one, and is nobody. */
+	if (st->st_uid == OVERFLOW_UID && !every_group_has_an_id())
+		return false;
+	return c->fsuid == st->st_uid || is_capable(c, CAP_FOWNER, st);
 }
 
 int cow_creds_permit_delete(const struct cow_creds *c, int dir, const struct stat *entry)

@@ -492,18 +492,24 @@ int cow_check_way(const struct cow_target *t, const struct cow_creds *creds, int
 	return same_object(now >= 0 ? now : l.parent, parent) ? 0 : ESTALE;
 }
 
+int cow_check_object(const struct cow_target *t, const struct cow_creds *creds, int dirfd, const char *path,
+		     enum cow_follow follow, int object)
+{
+	cleanup_location struct cow_location own = COW_LOCATION_NONE;
+	int error = cow_resolve_as(t, creds, dirfd, path, follow, &own);
+
+	if (error != 0)
+		return error;
+	return own.object >= 0 && same_object(own.object, object) ? 0 : ESTALE;
+}
+
 int cow_check_magic(const struct cow_target *t, int dirfd, const char *path, const struct cow_location *l)
 {
 	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
-	cleanup_location struct cow_location own = COW_LOCATION_NONE;
 	int error;
 
 	if (!l->magic || l->handle >= 0)
 		return 0;
 	error = cow_creds_read(t, &creds);
-	if (error == 0)
-		error = cow_resolve_as(t, &creds, dirfd, path, COW_FOLLOW, &own);
-	if (error != 0)
-		return error;
-	return same_object(own.object, l->object) ? 0 : ESTALE;
+	return error != 0 ? error : cow_check_object(t, &creds, dirfd, path, COW_FOLLOW, l->object);
 }

@@ -12,7 +12,7 @@ DIR_MODES = [0o755, 0o777, 0o700, 0o1777, 0o2775, 0o000, 0o555]
 
 class NameCalls:
     def name_calls(self):
-        return [(6, self.make_directory), (3, self.make_node), (8, self.unlink), (4, self.rmdir), (12, self.rename), (5, self.link),
+        return [(6, self.make_directory), (3, self.make_node), (8, self.unlink), (4, self.rmdir), (12, self.rename), (5, self.link), (2, self.link_tree),
                 (3, self.symlink), (2, self.bind), (1, self.connect), (4, self.change_directory), (1, self.set_umask),
                 (2, self.open_temporary), (2, self.link_temporary)]
 
@@ -143,6 +143,21 @@ class NameCalls:
         if node.kind != "dir" and (not follow or node.kind != "link") and self.writable(actor, new[0]) and actor.owns(node) \
                 and new[1] not in new[0].children and self.reachable(actor)(node):
             self.world.attach(node, *new)
+
+    def link_tree(self, actor):
+        """As cp -al: the files of a directory, under their names, in a new one; some of them are then called by the new name."""
+        directory = self.directory(actor, R | X)
+        place = self.new_place(actor)
+        self.emit(actor, "mkdirat", *self.at(actor, place), octal(0o777))
+        if not self.writable(actor, place[0]) or place[1] in place[0].children:
+            return
+        new = self.world.create(actor, "dir", *place, 0o777)
+        for name, node in list(directory.children.items())[:8]:
+            if node.kind == "dir" or new is directory:
+                continue
+            self.emit(actor, "linkat", *self.at(actor, (directory, name)), *self.at(actor, (new, name)), 0)
+            if actor.owns(node) and self.reachable(actor)(node):
+                self.world.attach(node, new, name)
 
     def symlink(self, actor):
         place = self.new_place(actor)

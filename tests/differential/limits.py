@@ -56,11 +56,13 @@ def is_exchange(first, second):
 def seen(plain, branch):
     """Could one who is told plain's events of a name be told the branch's? Before its first change an entry is replaced, which may
     be one with an event of the same kind beside it (inotify(7)); what is deleted without having been changed is moved away; a file
-    that is renamed over an untouched one is known to its old directory still, and has two names for a moment."""
+    that is renamed over an untouched one is known to its old directory still, and has two names for a moment; a file of a tree that is
+    linked is moved there."""
     if not branch:
         return not plain
     if plain and (plain[0] == branch[0] or plain[0] & ~DIRECTORY == DELETE and branch[0] & ~DIRECTORY == MOVED_FROM or
-                  plain[0] & ~DIRECTORY == MOVED_FROM and branch[0] & ~DIRECTORY == DELETE):
+                  plain[0] & ~DIRECTORY == MOVED_FROM and branch[0] & ~DIRECTORY == DELETE or
+                  plain[0] == CREATE and branch[0] == MOVED_TO):
         gone = branch[0] & ~DIRECTORY == DELETE
         if seen(plain[1:], branch[1:]) or gone and not plain[1:] and not any(m & (CREATE | MOVED_TO) for m in branch[1:]):
             return True
@@ -176,10 +178,10 @@ def way_through_handle(call, plain, branch, known):
 
 
 def link_count(call, plain, branch, known):
-    """The link count of an untouched file is the lower's, also after one of its names was deleted."""
+    """The link count of an untouched file is the lower's, also after one of its names was deleted, or its tree linked."""
     others = [(a, b) for a, b in zip(plain, branch) if a != b and not a.startswith(("id=", "dev=", "atime="))]
     return len(plain) == len(branch) and known.is_untouched(plain, branch) and len(others) == 1 and \
-        others[0][0].startswith("nlink=") and int(others[0][0][6:]) < int(others[0][1][6:])
+        others[0][0].startswith("nlink=") and others[0][1].startswith("nlink=")
 
 
 def stale_program(call, plain, branch, known):

@@ -54,16 +54,25 @@ same(os.stat("many/moved").st_ino, before, "a rename is no change")
 EOF
 }
 
-@test "git clone by hard links of an untouched repository is refused by git, which compares inode numbers" {
+@test "files of a tree that is linked keep their count of links until they are changed; git clone does so" {
   (
     cd "$LOWER" && git init -q . && git add . && git -c user.name=A -c user.email=a@example.org commit -q -m one
   ) >/dev/null
   in_branch <<'EOF'
-says "hardlink different from source" git clone -q . clone
-git clone -q --no-hardlinks . copy
-git clone -q file:///work transport
-git clone -q copy linked
+git clone -q . clone
+object=$(cd .git/objects; find ?? -type f | head -n 1)
+[[ .git/objects/$object -ef clone/.git/objects/$object ]] || fail "two files"
+is "$(stat -c %h ".git/objects/$object")" 1 "links"
+cp -al src other
+is "$(stat -c %h src/main.c)" 1 "links of an untouched file"
+touch src/main.c
+is "$(stat -c %h:%Y other/main.c)" "2:$(stat -c %Y src/main.c)" "links of a changed one"
+ln src/util.c src/again.c
+is "$(stat -c %h src/util.c):$(stat -c %h other/util.c)" 3:3 "a name of its own: then it is copied"
 EOF
+  branch commit "$ID"
+  [[ $(stat -c %h "$LOWER/src/deep/er/file") == 2 && $LOWER/src/deep/er/file -ef $LOWER/other/deep/er/file ]]
+  rm "$T/before"
 }
 
 @test "a lower file with names elsewhere keeps the old content there, and its link count is the lower's" {

@@ -17,17 +17,18 @@ python3() { /usr/bin/python3 "$@"; }
 PRELUDE
 }
 
-# same_as_plain [VOLATILE]: the bash script on stdin, as said above. VOLATILE: see share/tree.py. $OUT is what it said.
+# same_as_plain [VOLATILE [UNCOUNTED]]: the bash script on stdin, as said above. VOLATILE: see share/tree.py. $OUT is what it said.
+# UNCOUNTED, too: files of trees that were linked untouched, whose links are counted when they are committed (a limit).
 # The lower is as the script left it afterwards; a test may go on from there with another script.
 same_as_plain() {
-  local volatile=${1-'(?!)'} since which
+  local volatile=${1-'(?!)'} uncounted=${2-'(?!)'} since which
   : "$((RUNS += 1))"
   OUT=$T/said.branch
   rm -rf "$T/copy" "$T/before"
   cp -a "$LOWER" "$T/copy"
   sleep 0.01 # more than a tick of the kernel's clock
   since=$(date +%s%N)
-  in_script "$since" "$volatile"
+  in_script "$since" "$volatile" "$uncounted"
   one_run plain
   one_run branch
   alike "what they say" "$T/said.plain" "$T/said.branch"
@@ -44,11 +45,11 @@ same_as_plain() {
     <(/usr/bin/python3 "$SHARE/tree.py" "$LOWER" "$since" "$volatile")
 }
 
-# in_script SINCE VOLATILE: the script on stdin, with what comes before and after, is /t/scripts/$ID.
+# in_script SINCE VOLATILE UNCOUNTED: the script on stdin, with what comes before and after, is /t/scripts/$ID.
 in_script() {
   {
     real_prelude && cat && echo 'echo "--- tree"'
-    echo "cd / && python3 /t/tree.py /work $1 '$2'"
+    echo "cd / && python3 /t/tree.py /work $1 '$2' '$3'"
     echo 'echo scenario-finished'
   } >"$SHARE/scripts/$ID"
 }

@@ -1,8 +1,9 @@
-"""python3 tree.py DIR SINCE [VOLATILE]: what two runs of the same programs must have left alike in DIR, an entry a line.
+"""python3 tree.py DIR SINCE [VOLATILE [UNCOUNTED]]: what two runs of the same programs must have left alike in DIR, an entry a line.
 
 Type and mode, owner, size, links, device number, extended attributes, hard-linked names, content (SHA-256) or target, and
 the mtime, if it is older than SINCE (nanoseconds): a program set it, or nobody changed the entry. A later one is the
 moment's, and so is that second when it is whole: some programs set no more. VOLATILE: a regular expression; of regular files whose path it matches, size and content are not told.
+UNCOUNTED: likewise, how many links they have; which of the paths are one file is told all the same.
 """
 import hashlib
 import os
@@ -40,16 +41,17 @@ def entries(top):
     return sorted(found, key=os.fsencode)
 
 
-def main(top, since, volatile=r"(?!)"):
+def main(top, since, volatile=r"(?!)", uncounted=r"(?!)"):
     names = {}
     for path in entries(top):
         shown, st = os.path.relpath(path, top), os.lstat(path)
         told = not re.search(volatile, shown)
         regular = stat.S_ISREG(st.st_mode)
         size = st.st_size if regular and told else "-"
+        links = "-" if regular and re.search(uncounted, shown) else st.st_nlink
         first = names.setdefault((st.st_dev, st.st_ino), shown) if not stat.S_ISDIR(st.st_mode) else shown
         alike = "" if first == shown else f" = {first!r}"
-        print(f"{shown!r} {st.st_mode:06o} {st.st_uid}:{st.st_gid} size {size} links {st.st_nlink} rdev {st.st_rdev:x} "
+        print(f"{shown!r} {st.st_mode:06o} {st.st_uid}:{st.st_gid} size {size} links {links} rdev {st.st_rdev:x} "
               f"mtime {time_of(st, int(since))} {attributes(path)} {content(path, st, told)}{alike}")
 
 
