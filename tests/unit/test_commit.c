@@ -511,6 +511,9 @@ static void conflicts(void)
 	conflicts_with("replaced here, changed there", "rm a/f2; echo x >a/f2", "echo y >>a/f2", 1);
 	conflicts_with("renamed over what changed there", "mv -f a/f2 a/f3", "echo y >>a/f3", 1);
 	conflicts_with("mode of a directory on both sides", "chmod 700 d", "chmod 711 d", 1);
+	/* A copy of a placeholder is one more with its mark. */
+	conflicts_with("a further name here, changed there", "cp -a a/f2 twin", "echo y >>a/f2", 0);
+	conflicts_with("a further name here, deleted there", "cp -a a/f2 twin; cp -a d/f1 other", "rm a/f2", 1);
 	conflicts_with("a directory became a link there", "echo x >>a/f1", "mv a z; ln -s z a", 1);
 }
 
@@ -542,6 +545,10 @@ static void all_forced(void)
 	forced("its directory deleted by the host", "echo x >>a/b/new; echo x >>a/f1", "rm -r a",
 	       "grep -q x a/b/new && grep -q x a/f1 && ! test -e a/f2");
 	forced("renamed here, deleted there", "mv a/f2 x; mv a/f1 y", "rm a/f1 a/f2", "test -e y && ! test -e x");
+	forced("a further name here, deleted there", "cp -a a/f2 twin; cp -a a/f3 b", "rm a/f2",
+	       "test a/f3 -ef b && ! test -e twin && ! test -e a/f2");
+	forced("a further name here, changed there", "cp -a a/f2 twin; mv a/b x", "echo y >>a/f2",
+	       "test a/f2 -ef twin && grep -q y twin");
 	forced("a directory became a link", "echo x >>a/f1", "mv a z; ln -s z a",
 	       "test -d a -a ! -L a && grep -q x a/f1");
 }

@@ -222,6 +222,32 @@ static void content_beside_mounts(struct fixture *f)
 	in_upper(f, "mkdir -p none/at/all; echo x >none/file");
 }
 
+/* Names that were given to untouched files. */
+static void twins(struct fixture *f)
+{
+	split(f, "many", "many");
+	must(make_twin(f, "README", "README2") && make_twin(f, "many/1", "many/one"));
+	/* In a directory that is not split: the file is there still. */
+	must(make_twin(f, "src/main.c", "main.c") && make_twin(f, "src/deep/file", "deeper"));
+	/* The first of two is the file when its own name is gone; in the place of another file it is a change of that.
+	 */
+	must(make_twin(f, "many/2", "deux") && make_twin(f, "many/2", "many/zwei"));
+	in_upper(f, "mv deux many/deux; rm many/2 many/3; mkdir dir; mv main.c dir/");
+	must(make_twin(f, "README", "many/3") && make_twin(f, "dir/main.c", "dir/again.c"));
+	/* Copied up: the names are links, as they are of any other file. */
+	make_copy(f, "many/one");
+	in_upper(f, "echo more >>many/one");
+}
+
+/* The directory that holds the file is renamed, with it or not. */
+static void twins_renamed(struct fixture *f)
+{
+	must(make_twin(f, "src/deep/file", "file") && make_twin(f, "many/1", "one"));
+	in_upper(f, "mv many few");
+	split(f, "src", "src");
+	in_upper(f, "mv src/deep deep");
+}
+
 static void odd_names(struct fixture *f)
 {
 	in_upper(f, "touch \"$(printf 'a\\nb')\" \"$(printf '\\377')\" ' ' -- -x");
@@ -314,6 +340,13 @@ int main(void)
 	check("what the host changes is no change of the branch", "", host_changes);
 	check("mount points are no change", "R src -> src2\nA src2/new\n", mounts);
 	check("what stands beside them is", "A none\nA none/file\n", content_beside_mounts);
+	check("further names of untouched files",
+	      "A README2\nA deeper\nA dir\nA dir/again.c\nA dir/main.c\nM many/1\nR many/2 -> many/deux\nM many/3\nA "
+	      "many/one\nA "
+	      "many/zwei\n",
+	      twins);
+	check("and of what is in a renamed directory", "A file\nR many -> few\nA one\nR src/deep -> deep\n",
+	      twins_renamed);
 	check("odd names", "A  \nA -x\nA a\nb\nA \377\n", odd_names);
 	check("a forged mark", "A f\n", forged);
 	deep();

@@ -82,6 +82,7 @@ static void fill(void)
 	/* The number of a deleted inode comes again, with another time of birth. */
 	ok(add_split(fd, 2, 6, "c", none) == 0, "a reused inode number");
 	ok(add_copy(fd, 4, "y") == 0, "a record of the same inode");
+	ok(cow_journal_add_twin(fd, "a/file") == 0 && cow_journal_add_twin(fd, "z\xff") == 0, "twins are written");
 }
 
 static void read_back(void)
@@ -110,6 +111,9 @@ static void read_back(void)
 	is_str(cow_journal_find_copy(j, &four)->lower, "y", "the last record of an inode wins");
 	ok(cow_journal_split_at(j, 2) != NULL && cow_journal_split_at(j, 3) == NULL, "all splits in order");
 	ok(cow_journal_copy_at(j, 2) != NULL && cow_journal_copy_at(j, 3) == NULL, "all copies in order");
+	is_str(cow_journal_twin_at(j, 0), "a/file", "a twin");
+	is_str(cow_journal_twin_at(j, 1), "z\xff", "another");
+	ok(cow_journal_twin_at(j, 2) == NULL, "and no more");
 	cow_journal_free(j);
 }
 
