@@ -126,6 +126,7 @@ static void status(struct cow_agent *a, struct cow_json *reply)
 		add_count(tree, "hydrated", s->hydrated);
 		add_count(tree, "copyUps", s->copy_ups);
 		add_count(tree, "copiedBytes", s->copied_bytes);
+		add_count(tree, "links", s->twins);
 		add_count(tree, "graftsFreed", s->freed);
 		add_count(tree, "graftsShadowed", s->shadowed);
 		cow_json_append(trees, tree);

@@ -94,9 +94,9 @@ static void print_tree(const struct cow_json *tree)
 	const char *workdir = cow_json_string(cow_json_get(tree, "workdir"));
 
 	printf("%s: %" PRId64 " splits of %" PRId64 " entries; %" PRId64 " copy-ups of %" PRId64 " bytes; %" PRId64
-	       " grafts made, %" PRId64 " freed, %" PRId64 " kept in the shadow\n",
+	       " grafts made, %" PRId64 " of them for links, %" PRId64 " freed, %" PRId64 " kept in the shadow\n",
 	       workdir != NULL ? workdir : "?", number(tree, "splits"), number(tree, "splitEntries"),
-	       number(tree, "copyUps"), number(tree, "copiedBytes"), number(tree, "grafts"),
+	       number(tree, "copyUps"), number(tree, "copiedBytes"), number(tree, "grafts"), number(tree, "links"),
 	       number(tree, "graftsFreed"), number(tree, "graftsShadowed"));
 }
 

@@ -99,13 +99,17 @@ static char *path_inside(struct cow_tree *t, int object, uint64_t mount, const c
 	return path;
 }
 
-/* What the host renamed has no path any more that would lead to it. */
+/*
+ * What the host renamed has no path any more that would lead to it. And to link across file systems is EXDEV in the
+ * lower, and nothing that a commit could do.
+ */
 static bool leads_there(struct cow_tree *t, const char *path, const struct stat *st)
 {
 	cleanup_close int now = cow_open_beneath(t->lower, path, O_PATH, 0);
 	struct stat there;
 
-	return now >= 0 && fstat(now, &there) == 0 && there.st_ino == st->st_ino && there.st_dev == st->st_dev;
+	return now >= 0 && cow_mount_id(now) == t->lower_mount && fstat(now, &there) == 0 &&
+	       there.st_ino == st->st_ino && there.st_dev == st->st_dev;
 }
 
 /* Fills in what the object is. 0 or an errno. */
@@ -114,15 +118,12 @@ static int look(struct twinning *w)
 	struct cow_tree *t = w->t;
 	cleanup_free char *top = cow_table_path(t, w->mount);
 	struct stat *st = &w->entry.st;
-	struct stat lower;
 
 	if (top == NULL) /* on another file system that is mounted in the lower; or it was taken away */
 		return cow_table_state(t, w->mount) == COW_GRAFT_ATTACHED ? EOPNOTSUPP : ESTALE;
-	if (fstat(w->object, st) != 0 || fstat(t->lower, &lower) != 0)
+	if (fstat(w->object, st) != 0)
 		return errno;
-	/* To link across file systems is EXDEV in the lower, and nothing that a commit could do. */
-	if (!S_ISREG(st->st_mode) || st->st_nlink == 0 || st->st_dev != lower.st_dev ||
-	    cow_table_count(t, st) >= TWINS_MAX)
+	if (!S_ISREG(st->st_mode) || st->st_nlink == 0 || cow_table_count(t, st) >= TWINS_MAX)
 		return EOPNOTSUPP;
 	w->entry.path = cow_mount_root(w->object) ? cow_steal_ptr(&top) : path_inside(t, w->object, w->mount, top);
 	return w->entry.path != NULL && leads_there(t, w->entry.path, st) ? 0 : EOPNOTSUPP;

@@ -232,7 +232,7 @@ def events(fd):
         found.append((mask & 0xfff, data[16:16 + size].rstrip(b"\0").decode()))
         data = data[16 + size:]
     return found
-ACCESS, MODIFY, MOVED_FROM, MOVED_TO = 0x1, 0x2, 0x40, 0x80
+ACCESS, MODIFY, MOVED_FROM, MOVED_TO, CREATE = 0x1, 0x2, 0x40, 0x80, 0x100
 fd = libc.inotify_init1(os.O_CLOEXEC)
 check(libc.inotify_add_watch(fd, b"many", MODIFY | MOVED_FROM | MOVED_TO) > 0, "watch")
 write("many/1", "x", os.O_WRONLY)
@@ -243,8 +243,13 @@ same(events(fd), [(MODIFY, "1")], "second change")
 before = os.stat("README").st_ino
 check(libc.inotify_add_watch(fd, b"README", MODIFY) > 0, "watch")
 check(os.stat("README").st_ino != before, "README was not copied")
+os.mkdir("new")
+check(libc.inotify_add_watch(fd, b"new", CREATE | MOVED_TO) > 0, "watch")
+os.link("many/2", "new/2")
+os.link("many/3", "new/three")
+same(events(fd), [(MOVED_TO, "2"), (CREATE, "three")], "links, as of a tree and of another kind")
 EOF
-  branch_is "$ID" "M many/1"
+  branch_is "$ID" "M many/1" "A new" "A new/2" "A new/three"
 }
 
 @test "reading an unchanged file moves no access time" {

@@ -308,6 +308,40 @@ static void refused_scenario(struct fixture *f)
 	CHECK(cow_tree_twin(f->tree, object, gone, "x", &oneself) == ENOENT && f->tree->reserved == 0);
 }
 
+/* A user renames root's file over another one: what stands for it is root's still. */
+static void owner_scenario(struct fixture *f)
+{
+	struct stat st;
+	int error;
+
+	CHECK(chmod(lower(f, "src"), 0777) == 0 && chmod(lower(f, "src/a.c"), 04711) == 0);
+	start(f);
+	cleanup_close int src = real_of(f, "src");
+
+	CHECK(twin(f, "src/a.c", "doc", "a") == 0);
+	setfsgid(65533);
+	setfsuid(65533);
+	error = cow_tree_rename(f->tree, src, "a.c", src, "b.c", 0);
+	setfsuid(0);
+	setfsgid(0);
+	CHECK(error == 0 && untouched(f, "src/b.c", "src/a.c"));
+	st = stat_of(on_disk(f, "branches/b/trees/0/upper/src/b.c"));
+	CHECK(st.st_uid == 0 && st.st_gid == 0 && (st.st_mode & 07777) == 04711);
+	CHECK(copy_up(f, "src", "b.c") == 0 && same_file(seen(f, "src/b.c"), seen(f, "doc/a")));
+}
+
+/* On another file system, mounted in the lower. */
+static void mounted_scenario(struct fixture *f)
+{
+	CHECK(mount("none", lower(f, "empty"), "tmpfs", 0, NULL) == 0);
+	write_file(lower(f, "empty/there"), "there\n");
+	start(f);
+	CHECK(twin(f, "empty/there", "doc", "x") == EOPNOTSUPP);
+	close(real_of(f, "empty"));
+	CHECK(twin(f, "empty/there", "doc", "x") == EOPNOTSUPP && !exists(seen(f, "doc/x")));
+	CHECK(f->tree->reserved == 0);
+}
+
 /* Where mounts are short small files are copied, and a copy of one name must not part it from a twin. */
 static void budget_scenario(struct fixture *f)
 {
@@ -508,6 +542,8 @@ int main(void)
 	run_scenario(over_scenario, "in the place of another file");
 	run_scenario(descriptor_scenario, "a descriptor of a name that is gone");
 	run_scenario(refused_scenario, "what is refused leaves nothing");
+	run_scenario(owner_scenario, "root's file, renamed by another");
+	run_scenario(mounted_scenario, "another file system in the lower");
 	run_scenario(budget_scenario, "few mounts");
 	scenario_at("/var/tmp", budget_scenario, "few mounts");
 	scenario_at("/var/tmp", killed_scenario, "a copy-up that was killed between two names");
