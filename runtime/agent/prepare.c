@@ -33,6 +33,7 @@ int cow_verdict_of(int error)
 	case EMLINK:
 	case ENAMETOOLONG:
 	case ETXTBSY:
+	case EBADF:
 	case EFBIG:
 	case ENOSPC:
 	case EDQUOT:

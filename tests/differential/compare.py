@@ -57,6 +57,10 @@ class Correspondence:
         inode = tagged(branch, "id=")
         return self.before.get(inode) == tagged(plain, "id=") and self.now.get(tagged(plain, "id=")) == inode
 
+    def was_there(self, inode):
+        """At the start, in the plain copy."""
+        return inode in self.before.values()
+
     def was_replaced(self, plain):
         """The plain answer is of an object that was there at the start, and that the branch has made anew since, or will."""
         inode = tagged(plain, "id=")

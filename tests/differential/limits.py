@@ -45,7 +45,9 @@ def by_name(events):
     for event in events:
         mask, _, name = event.partition(":")
         if int(mask, 16) != TOUCHED:
-            masks.setdefault(re.sub("^#[0-9]+$", "#", name), []).append(int(mask, 16))
+            of_name = masks.setdefault(re.sub("^#[0-9]+$", "#", name), [])
+            if of_name[-1:] != [int(mask, 16)]:  # equal ones in a row are one, unless another name's is between them
+                of_name.append(int(mask, 16))
     return masks
 
 
@@ -127,6 +129,8 @@ def lock_across_copy_up(call, plain, branch, known):
 
 def old_path(call, plain, branch, known):
     """What /proc/self/fd/N shows of a descriptor that was opened before is the path from before the change."""
+    if call[1] == "exec" and call[3] == "%" and plain[:1] + branch[:1] == ["ok", "ok"]:
+        return any(known.was_there(description.inode) for description in known.descriptors.named(call))
     if call[1] != "readlink" or not HANDLE.fullmatch(call[2]) or plain[:1] + branch[:1] != ["ok", "ok"]:
         return False
     renamed_over = branch[1].endswith("%20(deleted)") and known.same_inode(plain[2], branch[2])

@@ -196,6 +196,8 @@ static void note_path_only(struct call *c)
 
 	for (size_t i = 0; i < sizeof(second) / sizeof(*second); i++)
 		slot |= strcmp(c->name, second[i]) == 0;
+	if (c->argument[slot] == NULL || *c->argument[slot] == '-')
+		return;
 	flags = strncmp(c->result->text, "EBADF", 5) == 0 ? fcntl(slot_fd(c, slot), F_GETFL) : -1;
 	if (flags >= 0 && (flags & O_PATH) != 0)
 		say(c->result, " path-only");
