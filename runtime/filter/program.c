@@ -15,16 +15,16 @@
  *
  * Shape:
  *   - which architecture? Unknown: ENOSYS, for one whose numbers we cannot read must not go round the table;
+ *   - is it newfstatat or openat? Programs call nothing more often that the kernel cannot decide alone (below);
  *   - the numbers are cut into segments of one outcome each: allowed, refused, to the agent, or by its arguments. x32
- *     (x86_64, bit 30) is the last segment: ENOSYS. A tree of comparisons leads to the segment, the shorter way to
- * those that look at arguments;
- *   - these go by the shorter list of clauses, of those for the verdict and those against it; or, where many clauses
- * are about one argument, bit by bit.
+ *     (x86_64, bit 30 of the number) is the last: ENOSYS. A tree of comparisons leads to the segment, by a shorter way
+ *     to those that look at arguments;
+ *   - such a call goes by the shorter list of clauses, those for the verdict or those against it; where many clauses
+ *     are about one argument, by the bits that all of them look at and then bit by bit.
  *
  * Every path is straight and ends in a return, so the only jumps are forward and there is nothing to merge. For a call
  * that is allowed whatever its arguments the program looks at nr and arch only; the kernel (5.11) notices and keeps a
- * bitmap of such calls that skips the filter altogether. So what is to be fast are the calls with conditions: stat and
- * open, above all.
+ * bitmap of such calls that skips the filter altogether.
  */
 enum { X32_BIT = 0x40000000 };
 
