@@ -49,6 +49,23 @@ const char *cow_json_text(const struct cow_json *v, size_t *size)
 	return v->text;
 }
 
+static bool same_member(const struct member *a, const struct member *b)
+{
+	return (a->key == NULL || strcmp(a->key, b->key) == 0) && cow_json_same(a->value, b->value);
+}
+
+bool cow_json_same(const struct cow_json *a, const struct cow_json *b)
+{
+	if (a->type != b->type || a->truth != b->truth || a->size != b->size || a->count != b->count)
+		return false;
+	if (a->size > 0 && memcmp(a->text, b->text, a->size) != 0)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (!same_member(&a->members[i], &b->members[i]))
+			return false;
+	return true;
+}
+
 void cow_json_free(struct cow_json *v)
 {
 	if (v == NULL)

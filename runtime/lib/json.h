@@ -55,6 +55,8 @@ struct cow_json *cow_json_new_string(const char *s);
 struct cow_json *cow_json_new_array(void);
 struct cow_json *cow_json_new_object(void);
 struct cow_json *cow_json_copy(const struct cow_json *v);
+/* Would they be printed alike? So 1 is not 1.0, and members count in their order. */
+bool cow_json_same(const struct cow_json *a, const struct cow_json *b);
 
 void cow_json_set(struct cow_json *object, const char *key, struct cow_json *value); /* replaces in place or appends */
 bool cow_json_unset(struct cow_json *object, const char *key);                       /* true if it was there */

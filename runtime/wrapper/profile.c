@@ -274,13 +274,6 @@ static struct cow_json *merged(const struct cow_json *original, const char *list
 	return cow_steal_ptr(&seccomp);
 }
 
-static bool same(const struct cow_json *a, const struct cow_json *b)
-{
-	cleanup_free char *ta = cow_json_print(a, 0, NULL), *tb = cow_json_print(b, 0, NULL);
-
-	return strcmp(ta, tb) == 0;
-}
-
 /*
  * The bundle's own profile: what linux.seccomp holds, or what an earlier merge kept there. An earlier merge is believed
  * only if it comes out the same again: otherwise somebody changed the rules since, and must not lose that silently.
@@ -300,7 +293,7 @@ static int find_original(const struct cow_json *spec, struct cow_json **original
 	if (path != NULL && metadata != NULL &&
 	    (cow_json_type_of(kept) == COW_JSON_NULL || cow_rules_check(kept, NULL) == 0))
 		again = merged(kept, path, metadata, false);
-	if (again == NULL || !same(again, now))
+	if (again == NULL || !cow_json_same(again, now))
 		return cow_error_set(
 			err, 0,
 			"linux.seccomp was merged by another version of cowrun or changed since: restore config.json");

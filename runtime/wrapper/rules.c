@@ -219,13 +219,6 @@ static struct cow_json *new_arg(const struct cow_filter_cond *cond)
 	return arg;
 }
 
-static bool same_value(const struct cow_json *a, const struct cow_json *b)
-{
-	cleanup_free char *ta = cow_json_print(a, 0, NULL), *tb = cow_json_print(b, 0, NULL);
-
-	return strcmp(ta, tb) == 0;
-}
-
 /* The same but for their names? A rule of the bundle's own that is written otherwise is not: no harm in a rule more. */
 static bool alike(const struct cow_json *old, const struct cow_json *rule)
 {
@@ -237,7 +230,7 @@ static bool alike(const struct cow_json *old, const struct cow_json *rule)
 		const char *key = cow_json_key_at(rule, i);
 		const struct cow_json *theirs = cow_json_get(old, key);
 
-		if (strcmp(key, "names") != 0 && (theirs == NULL || !same_value(theirs, cow_json_at(rule, i))))
+		if (strcmp(key, "names") != 0 && (theirs == NULL || !cow_json_same(theirs, cow_json_at(rule, i))))
 			return false;
 	}
 	return true;

@@ -307,6 +307,42 @@ static void test_bad_files(int dir)
 	unlinkat(dir, "broken", 0);
 }
 
+static void test_same(void)
+{
+	static const char *const texts[] = {
+		"null",
+		"true",
+		"false",
+		"1",
+		"1.0",
+		"2",
+		"\"1\"",
+		"\"\"",
+		"\"a\\u0000b\"",
+		"\"a\\u0000c\"",
+		"[]",
+		"{}",
+		"[1]",
+		"[1,2]",
+		"[[1],2]",
+		"{\"a\":1}",
+		"{\"b\":1}",
+		"{\"a\":2}",
+		"{\"a\":1,\"b\":1}",
+		"{\"b\":1,\"a\":1}",
+	};
+	size_t n = sizeof(texts) / sizeof(texts[0]), wrong = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		for (size_t j = 0; j < n; j++) {
+			cleanup_json struct cow_json *a = parse(texts[i]), *b = parse(texts[j]);
+
+			wrong += a == NULL || b == NULL || cow_json_same(a, b) != (i == j);
+		}
+	}
+	ok(wrong == 0, "the same is what is printed alike");
+}
+
 int main(void)
 {
 	char path[] = "/tmp/test_jsonXXXXXX";
@@ -318,6 +354,7 @@ int main(void)
 	test_many_members();
 	test_readers();
 	test_changes();
+	test_same();
 	test_write(dir);
 	test_failed_write(dir);
 	test_bad_files(dir);
