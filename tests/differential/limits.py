@@ -1,4 +1,4 @@
-"""What a divergence may be excused by: the known limits, one function each, as narrow as the README's words.
+"""What a divergence may be excused by: the known limits, one function each, as narrow as the words of contrib/doc/limits.md.
 
 A function gets the call's words, the two results and the correspondence of inodes. Its first line is the reason.
 """

@@ -315,6 +315,7 @@ write("more", "z", dir_fd=mine)
 same(sorted(os.listdir("searchable/mine")), ["file", "more", "new"], "made by the handle")
 same((read("file", dir_fd=top), read("file", dir_fd=inner)), ("x\n", "x\n"), "those that it may not")
 refused("EACCES", os.open, "made", os.O_WRONLY | os.O_CREAT, dir_fd=top)
+refused("EACCES", os.fchdir, top)
 refused("EACCES", os.open, ".", os.O_RDONLY, dir_fd=top)
 EOF
 }
@@ -330,6 +331,7 @@ top = os.open("searchable", os.O_PATH)
 write("searchable/new", "y")
 refused("ENOENT", os.stat, "new", dir_fd=top)
 refused("EACCES", os.open, "made", os.O_WRONLY | os.O_CREAT, dir_fd=top)
+refused("EACCES", os.fchdir, top)
 same(read("searchable/new"), "y", "by its path")
 EOF
 }

@@ -1,5 +1,5 @@
 # bats file_tags=cowrun
-# The limits that README.md states, each as it is: a test that fails here says that a line there is to go.
+# The limits that contrib/doc/limits.md states, each as it is: a test that fails here says that a line there is to go.
 load helpers
 
 # agent_count NAME: what the only agent of this test has counted, e.g. notifications (op status of architecture.md).
@@ -221,6 +221,38 @@ fcntl.flock(after, fcntl.LOCK_EX | fcntl.LOCK_NB)
 EOF
 }
 
+@test "/proc/self/fd shows an old path of what was open when its directory changed, or when it was renamed over an untouched file" {
+  python_in_branch <<'EOF'
+path = lambda fd: os.readlink(f"/proc/self/fd/{fd}")
+fd = os.open("src/main.c", os.O_RDONLY)
+os.rename("src/util.c", "src/other.c")
+os.rename("src", "source")
+same(path(fd), "/work/src/main.c", "of a file in a directory that was renamed")
+os.close(fd)
+write("new", "new")
+fd = os.open("new", os.O_RDONLY)
+os.rename("new", "README")
+same((path(fd), os.fstat(fd).st_ino), ("/work/new (deleted)", os.stat("README").st_ino), "of what is README now")
+EOF
+}
+
+@test "a handle on a directory that two processes share has two positions after its first change" {
+  python_in_branch <<'EOF'
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+def entries(fd):
+    return libc.syscall(217, fd, ctypes.create_string_buffer(1 << 16), 1 << 16) # getdents64
+fd = os.open("many", os.O_RDONLY)
+child = os.fork()
+if child == 0:
+    write("new", "x", dir_fd=fd)
+    check(entries(fd) > 0, "the child reads it")
+    os._exit(0)
+same(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0, "the child")
+check(entries(fd) > 0, "it is read to its end here too, on a plain directory")
+EOF
+}
+
 @test "inotify: the first change of a lower entry shows as a replacement of it; a watch on a lower file copies it up" {
   python_in_branch <<'EOF'
 import ctypes, struct
@@ -250,6 +282,16 @@ os.link("many/3", "new/three")
 same(events(fd), [(MOVED_TO, "2"), (CREATE, "three")], "links, as of a tree and of another kind")
 EOF
   branch_is "$ID" "M many/1" "A new" "A new/2" "A new/three"
+}
+
+@test "an access time that was set is no change by itself" {
+  in_branch <<'EOF'
+touch -a -d @1000000000 README
+is "$(stat -c %X README)" 1000000000 "in the branch"
+EOF
+  branch_is "$ID" ""
+  branch commit "$ID"
+  (($(stat -c %X "$LOWER/README") > 1000000000))
 }
 
 @test "reading an unchanged file moves no access time" {
