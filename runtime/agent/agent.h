@@ -81,10 +81,10 @@ struct cow_target {
 	uint32_t arch;
 	int nr;
 	uint64_t args[6];
-	int dir;      /* O_PATH on /proc/TID, so that a reused pid is never taken for it */
-	bool leading; /* this worker still holds agent->receive */
-	bool split;   /* directories were split for it */
-	uint64_t who; /* cow_target_who() */
+	int dir;               /* O_PATH on /proc/TID, so that a reused pid is never taken for it */
+	bool leading;          /* this worker still holds agent->receive */
+	bool split;            /* directories were split for it */
+	uint64_t who;          /* cow_target_who() */
 	struct cow_ways *ways; /* for dispatch.c; NULL: not asked for */
 };
 
@@ -165,7 +165,8 @@ struct cow_location {
 	bool magic; /* the object was reached through a procfs magic link */
 	int handle; /* the target's own descriptor that such a link on the way named (/proc/self/fd/N), or -1 */
 	bool dots;  /* last component "." or ".." */
-	bool halt;  /* cow_resolve_within() only: the walk ended before this symbolic link, whose directory is not real */
+	bool halt;  /* cow_resolve_within() only: the walk ended before this symbolic link, whose directory is not real
+		     */
 	struct stat st;
 	struct cow_tree *parent_tree, *object_tree;
 	enum cow_place_kind parent_place, object_place;
