@@ -142,6 +142,23 @@ static inline int open_path(const char *path)
 	return fd;
 }
 
+/* The real directory at a path below the workdir, split if need be. */
+static inline int real_of(struct fixture *f, const char *path)
+{
+	cleanup_close int fd = open_path(seen(f, "%s", path));
+	int real = cow_tree_real_directory(f->tree, fd);
+
+	CHECK(real >= 0);
+	return real;
+}
+
+static inline enum cow_place_kind kind_of(struct fixture *f, const char *path)
+{
+	cleanup_close int fd = open_path(seen(f, "%s", path));
+
+	return cow_tree_place(f->tree, fd);
+}
+
 static inline double now_us(void)
 {
 	struct timespec ts;

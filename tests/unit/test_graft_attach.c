@@ -25,22 +25,6 @@ static void restart(struct fixture *f)
 	start(f);
 }
 
-static int real_of(struct fixture *f, const char *path)
-{
-	cleanup_close int fd = open_path(seen(f, "%s", path));
-	int real = cow_tree_real_directory(f->tree, fd);
-
-	CHECK(real >= 0);
-	return real;
-}
-
-static enum cow_place_kind kind_of(struct fixture *f, const char *path)
-{
-	cleanup_close int fd = open_path(seen(f, "%s", path));
-
-	return cow_tree_place(f->tree, fd);
-}
-
 /* Everything that a container did is there again in the next one. */
 static void resume_scenario(struct fixture *f)
 {

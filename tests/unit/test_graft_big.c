@@ -7,7 +7,7 @@
 
 enum { LIMIT = 100, MANY = 300, BIG = 200 << 10 };
 
-static int real_of(struct fixture *f, const char *path)
+static int real_at(struct fixture *f, const char *path)
 {
 	cleanup_close int fd = open_path(seen(f, "%s", path));
 	int real = fd < 0 ? -1 : cow_tree_real_directory(f->tree, fd);
@@ -15,13 +15,6 @@ static int real_of(struct fixture *f, const char *path)
 	if (real < 0)
 		printf("# %s: %s\n", path, strerror(errno));
 	return real;
-}
-
-static enum cow_place_kind kind_of(struct fixture *f, const char *path)
-{
-	cleanup_close int fd = open_path(seen(f, "%s", path));
-
-	return cow_tree_place(f->tree, fd);
 }
 
 static void write_big(const char *path)
@@ -124,7 +117,7 @@ static void budget_scenario(struct fixture *f)
 	f->mounts = LIMIT;
 	make_big(f);
 	start(f);
-	cleanup_close int real = real_of(f, "big");
+	cleanup_close int real = real_at(f, "big");
 
 	CHECK(real >= 0 && f->tree->stats.hydrated >= MANY - LIMIT && f->tree->stats.hydrated <= MANY);
 	printf("# %lu grafts, %lu copies, %s\n", (unsigned long)f->tree->grafts, (unsigned long)f->tree->stats.hydrated,
@@ -167,7 +160,7 @@ static void descriptor_scenario(struct fixture *f)
 	start(f);
 	for (int i = 0; i < 20; i++) {
 		cleanup_close int before = open(seen(f, "big/f%d", i), O_RDONLY | O_CLOEXEC);
-		cleanup_close int real = real_of(f, "big");
+		cleanup_close int real = real_at(f, "big");
 		cleanup_close int file = cow_tree_real_file(f->tree, before, NULL, NULL);
 		cleanup_close int now = open_path(seen(f, "big/f%d", i));
 		struct stat a, b;
@@ -190,7 +183,7 @@ static void lease_scenario(struct fixture *f)
 		CHECK(leases[i] >= 0 && fcntl(leases[i], F_SETLEASE, F_WRLCK) == 0);
 	}
 	start(f);
-	cleanup_close int real = real_of(f, "big");
+	cleanup_close int real = real_at(f, "big");
 
 	CHECK(real >= 0 && f->tree->stats.hydrated > MANY / 2 && f->tree->reserved == 0);
 	for (int i = 0; i < 10; i++) {
@@ -211,12 +204,12 @@ static void exhausted_scenario(struct fixture *f)
 		make_dir(lower(f, "dirs/d%d", i));
 	start(f);
 	for (int i = 0; i < 3; i++) {
-		CHECK(real_of(f, "dirs") < 0 && errno == ENOSPC);
+		CHECK(real_at(f, "dirs") < 0 && errno == ENOSPC);
 		CHECK(kind_of(f, "dirs") == COW_PLACE_GRAFT && count_entries(seen(f, "dirs")) == 60);
 		CHECK(count_entries(on_disk(f, "branches/b/trees/0/stage")) == 0);
 		CHECK(f->tree->reserved == 0 && f->tree->grafts == 5);
 	}
-	cleanup_close int src = real_of(f, "src");
+	cleanup_close int src = real_at(f, "src");
 
 	CHECK(src >= 0 && same_file(seen(f, "src/a.c"), lower(f, "src/a.c")));
 }
@@ -224,7 +217,7 @@ static void exhausted_scenario(struct fixture *f)
 static void *split_it(void *data)
 {
 	struct fixture *f = data;
-	cleanup_close int real = real_of(f, "big");
+	cleanup_close int real = real_at(f, "big");
 
 	CHECK(real >= 0 && cow_tree_copy_up(f->tree, real, "f1", false, NULL, NULL) == 0);
 	cow_tree_reap(f->tree);
@@ -254,7 +247,7 @@ static void resume_scenario(struct fixture *f)
 	f->mounts = LIMIT;
 	make_big(f);
 	start(f);
-	close(real_of(f, "big"));
+	close(real_at(f, "big"));
 	for (size_t i = 0; i < 3; i++) {
 		stop(f);
 		f->mounts = limits[i];
@@ -301,7 +294,7 @@ static void killed_scenario(struct fixture *f)
 		fflush(stdout);
 		pid = fork();
 		if (pid == 0) {
-			close(real_of(f, "big"));
+			close(real_at(f, "big"));
 			_exit(0);
 		}
 		usleep((useconds_t)(round * 10000));

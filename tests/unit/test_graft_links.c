@@ -8,22 +8,6 @@ static void link_lower(struct fixture *f, const char *old, const char *new)
 	CHECK(link(lower(f, "%s", old), lower(f, "%s", new)) == 0);
 }
 
-static int real_of(struct fixture *f, const char *path)
-{
-	cleanup_close int fd = open_path(seen(f, "%s", path));
-	int real = cow_tree_real_directory(f->tree, fd);
-
-	CHECK(real >= 0);
-	return real;
-}
-
-static enum cow_place_kind kind_of(struct fixture *f, const char *path)
-{
-	cleanup_close int fd = open_path(seen(f, "%s", path));
-
-	return cow_tree_place(f->tree, fd);
-}
-
 static nlink_t links_of(const char *path)
 {
 	struct stat st;

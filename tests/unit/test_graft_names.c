@@ -6,7 +6,7 @@
 
 static struct fixture *fx; /* of the running scenario */
 
-static int real_of(const char *path)
+static int real_at(const char *path)
 {
 	cleanup_close int fd = open_path(seen(fx, "%s", path));
 	int real = cow_tree_real_directory(fx->tree, fd);
@@ -132,7 +132,7 @@ static void files_scenario(struct fixture *f)
 	begin(f);
 	write_file(seen(f, "real"), "real\n");
 	cleanup_close int held = open(seen(f, "top"), O_RDONLY | O_CLOEXEC);
-	cleanup_close int src = real_of("src");
+	cleanup_close int src = real_at("src");
 
 	/* Away and back, into a directory that was split, over what is there. */
 	CHECK(ren("top", "moved", 0) == 0 && !exists(seen(f, "top")) && same_file(seen(f, "moved"), lower(f, "top")));
@@ -190,7 +190,7 @@ static void directories_scenario(struct fixture *f)
 	CHECK(f->tree->stats.split_entries == entries && f->tree->stats.copied_bytes == 0);
 	CHECK(ren("larger", "larger", 0) == 0 && grafted("larger/f5"));
 	/* Into another one; over an empty one, real and grafted; not over a full one; not into itself. */
-	cleanup_close int doc = real_of("doc");
+	cleanup_close int doc = real_at("doc");
 
 	CHECK(cow_tree_rename(f->tree, f->work, "larger", doc, "in", 0) == 0 && grafted("doc/in/f999"));
 	CHECK(cow_tree_rename(f->tree, doc, "in", f->work, "empty", 0) == 0 && grafted("empty/f0"));
@@ -198,7 +198,7 @@ static void directories_scenario(struct fixture *f)
 	CHECK(ren("src", "real", 0) == ENOTEMPTY && ren("src", "doc", 0) == ENOTEMPTY && grafted("src/a.c"));
 	CHECK(mkdir(seen(f, "other"), 0755) == 0 && ren("other", "real", 0) == ENOTEMPTY && exists(seen(f, "other")));
 	CHECK(ren("real", "src", RENAME_EXCHANGE) == 0 && grafted("src/f1") && grafted("real/deep/er/leaf"));
-	cleanup_close int into = real_of("real/deep");
+	cleanup_close int into = real_at("real/deep");
 
 	CHECK(cow_tree_rename(f->tree, f->work, "real", into, "self", 0) == EINVAL && grafted("real/deep/er/leaf"));
 	/* The descriptor follows: it is `real/deep` now, which is real. */
@@ -206,7 +206,7 @@ static void directories_scenario(struct fixture *f)
 
 	CHECK(now >= 0 && same_inode(now, into));
 	/* A directory that was renamed is split like any other. */
-	cleanup_close int src = real_of("src");
+	cleanup_close int src = real_at("src");
 
 	write_file(seen(f, "src/new"), "new\n");
 	CHECK(count_entries(seen(f, "src")) == FILES + 1 && count_entries(lower(f, "large")) == FILES);
@@ -223,7 +223,7 @@ static void rights_scenario(struct fixture *f)
 	make_dir(lower(f, "closed"));
 	CHECK(chmod(lower(f, "closed"), 0700) == 0);
 	begin(f);
-	cleanup_close int src = real_of("src");
+	cleanup_close int src = real_at("src");
 	cleanup_close int held = open(seen(f, "src/b.c"), O_RDONLY | O_CLOEXEC);
 
 	setfsgid(2000);

@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 
-static int real_of(struct fixture *f, const char *path)
+static int real_at(struct fixture *f, const char *path)
 {
 	cleanup_close int fd = open_path(path);
 	int real = cow_tree_real_directory(f->tree, fd);
@@ -53,7 +53,7 @@ static void deep_scenario(struct fixture *f)
 	CHECK(setxattr(lower(f, "src/deep"), "user.note", "yes", 3, 0) == 0);
 	CHECK(stat(lower(f, "src/deep"), &before) == 0);
 	start(f);
-	cleanup_close int real = real_of(f, seen(f, "src/deep/er"));
+	cleanup_close int real = real_at(f, seen(f, "src/deep/er"));
 
 	CHECK(real >= 0);
 	CHECK(mkdirat(real, "made", 0755) == 0 && exists(seen(f, "src/deep/er/made")));
@@ -97,7 +97,7 @@ static void modes_scenario(struct fixture *f)
 		CHECK(chmod(lower(f, "%s", path), entries[i].mode) == 0);
 	}
 	start(f);
-	cleanup_close int real = real_of(f, seen(f, "src"));
+	cleanup_close int real = real_at(f, seen(f, "src"));
 
 	CHECK(real >= 0);
 	for (size_t i = 0; i < sizeof(entries) / sizeof(*entries); i++) {
@@ -120,7 +120,7 @@ static void stale_scenario(struct fixture *f)
 	cleanup_close int er = open_path(seen(f, "src/deep/er"));
 	cleanup_close int file = open_path(seen(f, "src/a.c"));
 	cleanup_close int leaf = open_path(seen(f, "src/deep/er/leaf"));
-	cleanup_close int real = real_of(f, seen(f, "src"));
+	cleanup_close int real = real_at(f, seen(f, "src"));
 
 	cow_tree_reap(f->tree);
 	CHECK(f->tree->stats.shadowed == 1);
@@ -177,10 +177,10 @@ static void removed_scenario(struct fixture *f)
 	cleanup_close int readme = open_path(seen(f, "doc/readme"));
 	cleanup_close int deep = open_path(seen(f, "src/deep"));
 	cleanup_close int er = open_path(seen(f, "src/deep/er"));
-	cleanup_close int real = real_of(f, seen(f, "doc"));
-	cleanup_close int src = real_of(f, seen(f, "src"));
-	cleanup_close int deep_real = real_of(f, seen(f, "src/deep"));
-	cleanup_close int er_real = real_of(f, seen(f, "src/deep/er"));
+	cleanup_close int real = real_at(f, seen(f, "doc"));
+	cleanup_close int src = real_at(f, seen(f, "src"));
+	cleanup_close int deep_real = real_at(f, seen(f, "src/deep"));
+	cleanup_close int er_real = real_at(f, seen(f, "src/deep/er"));
 
 	CHECK(cow_tree_drop(f->tree, real, "readme") == 0);
 	CHECK(!exists(seen(f, "doc/readme")) && rmdir(seen(f, "doc")) == 0 && mkdir(seen(f, "doc"), 0755) == 0);
@@ -249,7 +249,7 @@ static void watched_scenario(struct fixture *f)
 		for (int i = 0; i < 3; i++)
 			watchers[i] = start_inside(f, watch, NULL);
 		usleep(20000);
-		cleanup_close int real = real_of(f, seen(f, "many"));
+		cleanup_close int real = real_at(f, seen(f, "many"));
 
 		cow_tree_reap(f->tree);
 		for (int i = 0; i < WATCHED; i++) {
@@ -257,7 +257,7 @@ static void watched_scenario(struct fixture *f)
 
 			snprintf(name, sizeof(name), "%c%d", i % 2 != 0 ? 'd' : 'f', i);
 			if (i % 2 != 0)
-				close(real_of(f, seen(f, "many/%s", name)));
+				close(real_at(f, seen(f, "many/%s", name)));
 			if (i % 4 == 0)
 				CHECK(cow_tree_copy_up(f->tree, real, name, false, NULL, NULL) == 0);
 			cow_tree_reap(f->tree);
@@ -290,7 +290,7 @@ static void large_scenario(struct fixture *f)
 		write_file(lower(f, "large/f%d", i), "x");
 	start(f);
 	begun = now_us();
-	cleanup_close int real = real_of(f, seen(f, "large"));
+	cleanup_close int real = real_at(f, seen(f, "large"));
 
 	took = now_us() - begun;
 	CHECK(real >= 0);
@@ -352,7 +352,7 @@ static void pending_scenario(struct fixture *f)
 {
 	start(f);
 	cleanup_close int er = open_path(seen(f, "src/deep/er"));
-	cleanup_close int real = real_of(f, seen(f, "src"));
+	cleanup_close int real = real_at(f, seen(f, "src"));
 	cleanup_close int now = cow_tree_counterpart(f->tree, er);
 
 	CHECK(real >= 0 && now >= 0 && is_same(now, er) && cow_tree_place(f->tree, now) == COW_PLACE_GRAFT);

@@ -10,13 +10,6 @@ static int real_of(struct fixture *f, const char *path)
 	return cow_tree_real_directory(f->tree, fd);
 }
 
-static enum cow_place_kind kind_of(struct fixture *f, const char *path)
-{
-	cleanup_close int fd = open_path(seen(f, "%s", path));
-
-	return cow_tree_place(f->tree, fd);
-}
-
 static size_t grafts(const struct fixture *f)
 {
 	size_t n = 0;

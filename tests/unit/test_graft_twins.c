@@ -7,22 +7,6 @@
 
 #include "../../runtime/branch/diff.h"
 
-static int real_of(struct fixture *f, const char *path)
-{
-	cleanup_close int fd = open_path(seen(f, "%s", path));
-	int real = cow_tree_real_directory(f->tree, fd);
-
-	CHECK(real >= 0);
-	return real;
-}
-
-static enum cow_place_kind kind_of(struct fixture *f, const char *path)
-{
-	cleanup_close int fd = open_path(seen(f, "%s", path));
-
-	return cow_tree_place(f->tree, fd);
-}
-
 static struct stat stat_of(const char *path)
 {
 	struct stat st;
