@@ -70,7 +70,7 @@ static int real_directory(struct worker *w, const char *path)
 	}
 }
 
-static int real_of(struct worker *w, int fd)
+static int real_at(struct worker *w, int fd)
 {
 	for (;;) {
 		int real = cow_tree_real_directory(w->f->tree, fd);
@@ -182,7 +182,7 @@ static void write_in_own_directory(struct worker *w)
 static void write_in_moving(struct worker *w)
 {
 	unsigned i = (unsigned)rand_r(&w->seed) % MOVING;
-	cleanup_close int dir = real_of(w, w->moving[i]);
+	cleanup_close int dir = real_at(w, w->moving[i]);
 	char name[32];
 
 	snprintf(name, sizeof(name), "t%u_m", w->number);
