@@ -3,7 +3,7 @@
 
 #include <sys/resource.h>
 
-static int real_of(struct fixture *f, const char *path)
+static int real_at(struct fixture *f, const char *path)
 {
 	cleanup_close int fd = open_path(seen(f, "%s", path));
 
@@ -56,14 +56,14 @@ static void no_space_scenario(struct fixture *f)
 	CHECK(cow_tree_copy_up(f->tree, f->work, "big", false, NULL, NULL) == ENOSPC);
 	CHECK(stage_is_empty(f) && same_file(seen(f, "big"), lower(f, "big")) && grafts(f) == before);
 	/* (Here directories and placeholders take no space, elsewhere they do.) */
-	if (real_of(f, "src") < 0)
+	if (real_at(f, "src") < 0)
 		CHECK(errno == ENOSPC && stage_is_empty(f) && grafts(f) == before);
 	CHECK(same_file(seen(f, "src/a.c"), lower(f, "src/a.c")));
 	CHECK(cow_tree_rename(f->tree, f->work, "big", f->work, "bigger", 0) == 0 || errno == ENOSPC);
 	CHECK(cow_tree_rename(f->tree, f->work, "bigger", f->work, "big", 0) == 0);
 	/* With room again it goes on. */
 	CHECK(unlink(seen(f, "filler")) == 0);
-	cleanup_close int src = real_of(f, "src");
+	cleanup_close int src = real_at(f, "src");
 
 	CHECK(src >= 0 && cow_tree_copy_up(f->tree, f->work, "big", false, NULL, NULL) == 0);
 	CHECK(cow_tree_copy_up(f->tree, src, "a.c", false, NULL, NULL) == 0 && f->tree->claims == NULL);
@@ -78,10 +78,10 @@ static void no_inodes_scenario(struct fixture *f)
 		write_file(lower(f, "large/f%d", i), "x");
 	start_small(f, "size=64m,nr_inodes=100");
 	before = grafts(f);
-	CHECK(real_of(f, "large") < 0 && errno == ENOSPC);
+	CHECK(real_at(f, "large") < 0 && errno == ENOSPC);
 	CHECK(stage_is_empty(f) && count_entries(seen(f, "large")) == 200 && grafts(f) == before);
 	CHECK(same_file(seen(f, "large/f3"), lower(f, "large/f3")) && kind_of(f, "large/f3") == COW_PLACE_GRAFT);
-	cleanup_close int src = real_of(f, "src");
+	cleanup_close int src = real_at(f, "src");
 
 	CHECK(src >= 0 && same_file(seen(f, "src/a.c"), lower(f, "src/a.c")));
 }
@@ -96,13 +96,13 @@ static void hurry_scenario(struct fixture *f)
 		write_file(lower(f, "two/f%d", i), "x");
 	}
 	start_small(f, "size=64m,nr_inodes=120");
-	cleanup_close int one = real_of(f, "one");
+	cleanup_close int one = real_at(f, "one");
 
 	for (int i = 0; i < 50; i++)
 		CHECK(cow_tree_drop(f->tree, one, strrchr(seen(f, "one/f%d", i), '/') + 1) == 0);
 	cow_tree_reap(f->tree);
 	CHECK(count_entries(on_disk(f, "branches/b/trees/0/stage")) == 51);
-	cleanup_close int two = real_of(f, "two");
+	cleanup_close int two = real_at(f, "two");
 
 	CHECK(two >= 0 && count_entries(seen(f, "two")) == 50 && f->tree->stats.freed == 51);
 }
@@ -167,7 +167,7 @@ static void many_splits_scenario(struct fixture *f)
 	start(f);
 	before = open_descriptors();
 	for (int i = 0; i < DIRS; i++)
-		close(real_of(f, strrchr(seen(f, "d%d", i), '/') + 1));
+		close(real_at(f, strrchr(seen(f, "d%d", i), '/') + 1));
 	CHECK(f->tree->stats.splits == DIRS && open_descriptors() == before);
 }
 
@@ -211,7 +211,7 @@ static void host_scenario(struct fixture *f)
 		unsigned files = 0;
 
 		start(f);
-		cleanup_close int real = real_of(f, "busy");
+		cleanup_close int real = real_at(f, "busy");
 
 		CHECK(real >= 0 && (dir = opendir(seen(f, "busy"))) != NULL);
 		for (const struct dirent *e; (e = readdir(dir)) != NULL;) {
