@@ -59,6 +59,17 @@ static bool loses_by_writing(const struct copying *c)
 	return (c->st.st_mode & (S_ISUID | S_ISGID)) != 0 || fgetxattr(c->lower, "security.capability", NULL, 0) >= 0;
 }
 
+/* Mostly it was made with all that it is to have. */
+static int dress(const struct copying *c)
+{
+	struct stat st;
+
+	if (fstat(c->upper, &st) == 0 && st.st_mode == c->st.st_mode && st.st_uid == c->st.st_uid &&
+	    st.st_gid == c->st.st_gid && flistxattr(c->lower, NULL, 0) == 0)
+		return 0;
+	return cow_copy_attributes(c->lower, c->upper, &c->st);
+}
+
 /* Attributes first: whether the caller may write is the kernel's verdict on the copy, before a byte is moved. */
 static int fill(const struct copying *c, bool truncate, cow_copy_check check, void *data)
 {
@@ -66,7 +77,7 @@ static int fill(const struct copying *c, bool truncate, cow_copy_check check, vo
 	uint64_t copied = 0;
 	int error;
 
-	if (cow_copy_attributes(c->lower, c->upper, &c->st) != 0)
+	if (dress(c) != 0)
 		return errno;
 	error = check != NULL ? check(c->upper, data) : 0;
 	if (error != 0)
@@ -93,7 +104,8 @@ static int prepare(struct copying *c, int root)
 		snprintf(self, sizeof(self), "/proc/self/fd/%d", root);
 		c->lower = open(self, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 		if (c->lower >= 0)
-			c->upper = openat(c->dir, c->staged, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+			c->upper = openat(c->dir, c->staged, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+					  c->st.st_mode & 0777);
 	} else {
 		c->lower = fcntl(root, F_DUPFD_CLOEXEC, 3);
 		if (c->lower >= 0 && mknodat(c->dir, c->staged, (c->st.st_mode & S_IFMT) | 0600, c->st.st_rdev) == 0)
