@@ -172,8 +172,7 @@ static int read_request(const struct cow_target *t, struct request *r)
 	r->flags = s->flags < 0 ? 0 : (int)t->args[s->flags];
 	r->mode = r->call == COW_CALL_ACCESS ? (int)t->args[1] : (int)t->args[2];
 	r->no_path = false;
-	r->opening.plain = true;
-	r->opening.resolve = 0;
+	r->opening = (struct cow_opening){.plain = true};
 	r->opening.flags = r->call == COW_CALL_CREAT ? O_CREAT | O_WRONLY | O_TRUNC : (uint64_t)(uint32_t)r->flags;
 	if (r->call == COW_CALL_OPENAT2 && read_open_how(t, r) != 0)
 		return EFAULT;
@@ -502,13 +501,14 @@ static int freshen_ways(struct cow_target *t)
 
 static int serve(struct cow_target *t, enum cow_call call)
 {
-	struct request r = {.call = call};
+	struct request r; /* 8 KiB: only what is read is set */
 	struct cow_ways ways = {.count = 0, .bare = false};
 	int verdict;
 
 	if (moves_roots(call))
 		cow_quick_root_moves(t->agent);
 	cow_stats_phase(COW_PHASE_READ);
+	r.call = call;
 	if (read_request(t, &r) != 0)
 		return COW_VERDICT_CONTINUE;
 	cow_stats_phase(COW_PHASE_RESOLVE);
