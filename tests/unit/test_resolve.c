@@ -98,6 +98,7 @@ static void set_up(struct fixture *f)
 	close(ready[0]);
 	f->agent.proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	snprintf(name, sizeof(name), "%d", (int)f->pid);
+	f->agent.root = -1;
 	f->target = (struct cow_target){.agent = &f->agent, .tid = f->pid};
 	f->target.dir = openat(f->agent.proc, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
@@ -262,6 +263,46 @@ static void check_nothing_closed(const struct fixture *f)
 	ok(continued && fcntl(fd, F_GETFD) >= 0, "nor linkat(AT_EMPTY_PATH)");
 }
 
+/* Without any tree nothing needs work; but what is not plain is never said to need none. */
+static const struct {
+	int dirfd;
+	const char *path;
+	bool follow, plain;
+} quick[] = {
+	{AT_FDCWD, "/file", true, true},
+	{AT_FDCWD, "//sub//inner", true, true},
+	{AT_FDCWD, "inner", true, true},
+	{AT_FDCWD, "dir/none", true, true},
+	{9, "thing", true, true},
+	{9, "none", true, true},
+	{AT_FDCWD, ".", true, true},
+	{AT_FDCWD, "/abs", true, false}, /* in the root of the agent it would be another file */
+	{AT_FDCWD, "/abs", false, true},
+	{AT_FDCWD, "/todir/inner", true, false},
+	{AT_FDCWD, "/todir/inner", false, false},
+	{AT_FDCWD, "../file", true, false},
+	{AT_FDCWD, "dir/", true, false},
+	{AT_FDCWD, "", true, false},
+	{AT_FDCWD, "/", true, false},
+	{AT_FDCWD, "none/deeper", true, false},
+	{AT_FDCWD, "inner/deeper", true, false},
+	{AT_FDCWD, "/etc/hostname", true, false}, /* there is no etc in that root */
+	{77, "file", true, false},
+	{77, "/file", true, true},
+};
+
+static void check_quick(const struct fixture *f)
+{
+	for (size_t i = 0; i < sizeof(quick) / sizeof(*quick); i++)
+		ok(cow_quick_path(&f->target, quick[i].dirfd, quick[i].path, quick[i].follow) == quick[i].plain,
+		   "\"%s\" from %d%s %s", quick[i].path, quick[i].dirfd, quick[i].follow ? "" : ", not followed,",
+		   quick[i].plain ? "needs nothing" : "is left to others");
+	ok(cow_quick_fd(&f->target, 9) && !cow_quick_fd(&f->target, 77) && cow_quick_handle(&f->target, 9) &&
+		   !cow_quick_handle(&f->target, 77),
+	   "what descriptors are on, if there are such");
+	ok(f->agent.root == -1, "no root is kept before there are trees");
+}
+
 int main(void)
 {
 	struct fixture f = {.pid = -1};
@@ -277,6 +318,7 @@ int main(void)
 	ok(cow_resolve(&f.target, AT_FDCWD, name, true, &(struct cow_location){0}) == ENAMETOOLONG,
 	   "a name that is too long");
 	check_nothing_closed(&f);
+	check_quick(&f);
 	tear_down(&f);
 	check_magic();
 	return done_testing();
