@@ -1,201 +1,16 @@
-/* From a notification to its handler. What the handlers share is done here: paths are read, stale handles freshened. */
-#include "agent.h"
-
+/* From a notification to its handler. What the handlers share is done here: stale handles are freshened. */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/audit.h>
 #include <linux/net.h>
-#include <linux/openat2.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "../lib/fd.h"
 #include "../lib/log.h"
+#include "request.h"
 
 enum { X32_BIT = 0x40000000, ATTEMPTS = 100 };
-
-/* Arguments by position; -1: it has none. */
-struct shape {
-	int8_t dir, path;   /* the first path and what it is relative to */
-	int8_t dir2, path2; /* the second */
-	int8_t flags;       /* AT_* flags, or open flags */
-};
-
-#define P(p)                                                                                                           \
-	{                                                                                                              \
-		-1, p, -1, -1, -1                                                                                      \
-	}
-#define DP(d, p)                                                                                                       \
-	{                                                                                                              \
-		d, p, -1, -1, -1                                                                                       \
-	}
-#define DPF(d, p, f)                                                                                                   \
-	{                                                                                                              \
-		d, p, -1, -1, f                                                                                        \
-	}
-#define NOTHING                                                                                                        \
-	{                                                                                                              \
-		-1, -1, -1, -1, -1                                                                                     \
-	}
-
-static const struct shape shapes[COW_CALL_COUNT] = {
-	[COW_CALL_NONE] = NOTHING,
-	[COW_CALL_OPEN] = {-1, 0, -1, -1, 1},
-	[COW_CALL_OPENAT] = DPF(0, 1, 2),
-	[COW_CALL_OPENAT2] = DP(0, 1),
-	[COW_CALL_CREAT] = P(0),
-	[COW_CALL_MKDIR] = P(0),
-	[COW_CALL_MKDIRAT] = DP(0, 1),
-	[COW_CALL_MKNOD] = P(0),
-	[COW_CALL_MKNODAT] = DP(0, 1),
-	[COW_CALL_UNLINK] = P(0),
-	[COW_CALL_UNLINKAT] = DPF(0, 1, 2),
-	[COW_CALL_RMDIR] = P(0),
-	[COW_CALL_RENAME] = {-1, 0, -1, 1, -1},
-	[COW_CALL_RENAMEAT] = {0, 1, 2, 3, -1},
-	[COW_CALL_RENAMEAT2] = {0, 1, 2, 3, 4},
-	[COW_CALL_LINK] = {-1, 0, -1, 1, -1},
-	[COW_CALL_LINKAT] = {0, 1, 2, 3, 4},
-	[COW_CALL_SYMLINK] = P(1),
-	[COW_CALL_SYMLINKAT] = DP(1, 2),
-	[COW_CALL_TRUNCATE] = P(0),
-	[COW_CALL_CHMOD] = P(0),
-	[COW_CALL_FCHMOD] = NOTHING,
-	[COW_CALL_FCHMODAT] = DP(0, 1),
-	[COW_CALL_FCHMODAT2] = DPF(0, 1, 3),
-	[COW_CALL_CHOWN] = P(0),
-	[COW_CALL_LCHOWN] = P(0),
-	[COW_CALL_FCHOWN] = NOTHING,
-	[COW_CALL_FCHOWNAT] = DPF(0, 1, 4),
-	[COW_CALL_UTIME] = P(0),
-	[COW_CALL_UTIMES] = P(0),
-	[COW_CALL_FUTIMESAT] = DP(0, 1),
-	[COW_CALL_UTIMENSAT] = DPF(0, 1, 3),
-	[COW_CALL_UTIMENSAT_TIME64] = DPF(0, 1, 3),
-	[COW_CALL_SETXATTR] = P(0),
-	[COW_CALL_LSETXATTR] = P(0),
-	[COW_CALL_FSETXATTR] = NOTHING,
-	[COW_CALL_SETXATTRAT] = DPF(0, 1, 2),
-	[COW_CALL_REMOVEXATTR] = P(0),
-	[COW_CALL_LREMOVEXATTR] = P(0),
-	[COW_CALL_FREMOVEXATTR] = NOTHING,
-	[COW_CALL_REMOVEXATTRAT] = DPF(0, 1, 2),
-	[COW_CALL_FILE_SETATTR] = DPF(0, 1, 4),
-	[COW_CALL_IOCTL] = NOTHING,
-	[COW_CALL_ACCESS] = P(0),
-	[COW_CALL_FACCESSAT] = DP(0, 1),
-	[COW_CALL_FACCESSAT2] = DPF(0, 1, 3),
-	[COW_CALL_CHDIR] = P(0),
-	[COW_CALL_FCHDIR] = NOTHING,
-	[COW_CALL_CHROOT] = P(0),
-	[COW_CALL_STATAT] = {0, -1, -1, -1, -1},
-	[COW_CALL_READAT] = {0, -1, -1, -1, -1},
-	[COW_CALL_BIND] = NOTHING,
-	[COW_CALL_SOCKETCALL] = NOTHING,
-	[COW_CALL_INOTIFY_ADD_WATCH] = P(1),
-	[COW_CALL_FANOTIFY_MARK] = NOTHING,
-	[COW_CALL_FCNTL] = NOTHING,
-	[COW_CALL_LANDLOCK_CREATE_RULESET] = NOTHING,
-	[COW_CALL_LANDLOCK_ADD_RULE] = NOTHING,
-	[COW_CALL_LANDLOCK_RESTRICT_SELF] = NOTHING,
-	[COW_CALL_MOUNT] = P(1),
-	[COW_CALL_MOVE_MOUNT] = {0, 1, 2, 3, -1},
-	[COW_CALL_OPEN_TREE] = DP(0, 1),
-	[COW_CALL_UMOUNT] = P(0),
-	[COW_CALL_PIVOT_ROOT] = P(1),
-};
-
-/* What the handlers of a notification are given. */
-struct request {
-	enum cow_call call;
-	int dir, dir2;
-	int flags;
-	int mode; /* of access(2) */
-	struct cow_opening opening;
-	bool no_path; /* NULL where that means the descriptor itself */
-	char path[PATH_MAX], path2[PATH_MAX];
-};
-
-static int handle_at(const struct cow_target *t, int8_t position)
-{
-	return position < 0 ? AT_FDCWD : (int)t->args[position];
-}
-
-static int read_open_how(const struct cow_target *t, struct request *r)
-{
-	struct open_how how;
-
-	if (t->args[3] < sizeof(how) || cow_target_memory(t, t->args[2], &how, sizeof(how)) != 0)
-		return EFAULT;
-	r->opening.flags = how.flags;
-	r->opening.resolve = how.resolve;
-	r->opening.plain = false;
-	return 0;
-}
-
-static bool opens_to_read(const struct request *r)
-{
-	return (r->opening.flags & (O_ACCMODE | O_CREAT | O_TRUNC)) == 0;
-}
-
-/* Opens that neither write nor create go on whatever their path is, unless it is a walker's way up. */
-static bool path_matters(const struct request *r)
-{
-	if (r->call != COW_CALL_OPENAT && r->call != COW_CALL_OPEN &&
-	    (r->call != COW_CALL_OPENAT2 || (r->opening.resolve & RESOLVE_NO_XDEV) != 0))
-		return true;
-	return !opens_to_read(r) || (r->dir >= 0 && cow_is_way_up(&r->opening, ".."));
-}
-
-static int read_paths(const struct cow_target *t, const struct shape *s, struct request *r)
-{
-	int error = 0;
-
-	r->path[0] = r->path2[0] = '\0';
-	if (s->path >= 0 && t->args[s->path] == 0)
-		r->no_path = true;
-	else if (s->path >= 0 && path_matters(r))
-		error = cow_target_string(t, t->args[s->path], r->path, sizeof(r->path));
-	if (error == 0 && s->path2 >= 0)
-		error = cow_target_string(t, t->args[s->path2], r->path2, sizeof(r->path2));
-	return error;
-}
-
-/* 0, or an errno: the kernel will find the same. */
-static int read_request(const struct cow_target *t, struct request *r)
-{
-	const struct shape *s = &shapes[r->call];
-
-	r->dir = handle_at(t, s->dir);
-	r->dir2 = handle_at(t, s->dir2);
-	r->flags = s->flags < 0 ? 0 : (int)t->args[s->flags];
-	r->mode = r->call == COW_CALL_ACCESS ? (int)t->args[1] : (int)t->args[2];
-	r->no_path = false;
-	r->opening = (struct cow_opening){.plain = true};
-	r->opening.flags = r->call == COW_CALL_CREAT ? O_CREAT | O_WRONLY | O_TRUNC : (uint64_t)(uint32_t)r->flags;
-	if (r->call == COW_CALL_OPENAT2 && read_open_how(t, r) != 0)
-		return EFAULT;
-	return read_paths(t, s, r);
-}
-
-/* Does it look something up, and no more? */
-static bool looks_only(const struct request *r)
-{
-	switch (r->call) {
-	case COW_CALL_STATAT:
-	case COW_CALL_READAT:
-		return true;
-	case COW_CALL_FACCESSAT:
-	case COW_CALL_FACCESSAT2:
-		return (r->mode & W_OK) == 0;
-	case COW_CALL_OPENAT:
-	case COW_CALL_OPENAT2:
-		return opens_to_read(r);
-	default:
-		return false;
-	}
-}
 
 /* Of what is no directory the kernel says ENOTDIR; and calls on a descriptor itself see to it themselves. */
 static int freshen_directory(struct cow_target *t, int fd)
@@ -212,33 +27,23 @@ static int freshen_directory(struct cow_target *t, int fd)
 	return cow_freshen(t, fd);
 }
 
-/* Is it about what the first descriptor is on, and about no name in it? */
-static bool is_about_descriptor(const struct cow_target *t, const struct request *r)
-{
-	char first[2] = "";
-
-	if (r->call == COW_CALL_STATAT || r->call == COW_CALL_READAT)
-		return t->args[1] == 0 || (cow_target_memory(t, t->args[1], first, 1) == 0 && *first == '\0');
-	return r->no_path || (shapes[r->call].path >= 0 && r->path[0] == '\0' && (r->flags & AT_EMPTY_PATH) != 0);
-}
-
-static int freshen_handles(struct cow_target *t, const struct request *r)
+static int freshen_handles(struct cow_target *t, const struct cow_request *r)
 {
 	int verdict;
 
 	cow_stats_phase(COW_PHASE_HANDLES);
 	verdict = freshen_directory(t, r->dir);
 	/* No name is found in a directory that was deleted, but it has its attributes. */
-	if (verdict == -ENOENT && is_about_descriptor(t, r))
+	if (verdict == -ENOENT && cow_request_is_about_descriptor(t, r))
 		verdict = 0;
 	if (verdict == 0)
 		verdict = freshen_directory(t, r->dir2);
 	/* An O_PATH handle on what its holder may not read cannot be replaced; it goes on showing what it showed. */
-	return verdict == -EACCES && looks_only(r) ? 0 : verdict;
+	return verdict == -EACCES && cow_request_looks_only(r) ? 0 : verdict;
 }
 
 /* The families that name an object by descriptor and path: AT_EMPTY_PATH, or no path at all. */
-static int modify(struct cow_target *t, const struct request *r)
+static int modify(struct cow_target *t, const struct cow_request *r)
 {
 	bool by_fd = r->no_path || (r->path[0] == '\0' && (r->flags & AT_EMPTY_PATH) != 0);
 	/* These take no descriptor opened by O_PATH, though they take the flag. */
@@ -261,7 +66,7 @@ static int do_socketcall(struct cow_target *t)
 }
 
 /* Those that are seldom seen. */
-static int handle_other(struct cow_target *t, const struct request *r)
+static int handle_other(struct cow_target *t, const struct cow_request *r)
 {
 	switch (r->call) {
 	case COW_CALL_IOCTL:
@@ -289,7 +94,7 @@ static int handle_other(struct cow_target *t, const struct request *r)
 	}
 }
 
-static int handle(struct cow_target *t, struct request *r)
+static int handle(struct cow_target *t, struct cow_request *r)
 {
 	switch (r->call) {
 	case COW_CALL_OPEN:
@@ -369,7 +174,7 @@ static int handle(struct cow_target *t, struct request *r)
 }
 
 /* Another worker may change what this one has just resolved: then it is looked at again. */
-static int handle_until_settled(struct cow_target *t, struct request *r)
+static int handle_until_settled(struct cow_target *t, struct cow_request *r)
 {
 	int verdict = -ESTALE;
 
@@ -381,112 +186,20 @@ static int handle_until_settled(struct cow_target *t, struct request *r)
 	return -EIO;
 }
 
-/* Calls that only read are here for their handles; and so are the opens that do not write, but for a way up. */
-static bool only_reads(const struct request *r)
-{
-	return r->call == COW_CALL_STATAT || r->call == COW_CALL_READAT ||
-	       (r->call == COW_CALL_OPENAT && opens_to_read(r) && !cow_is_way_up(&r->opening, r->path));
-}
-
-/* These take the branch's own mounts into account, which need no work. */
-static bool is_about_mounts(const struct request *r)
-{
-	return r->call == COW_CALL_MOUNT || r->call == COW_CALL_MOVE_MOUNT || r->call == COW_CALL_OPEN_TREE ||
-	       r->call == COW_CALL_UMOUNT;
-}
-
-/* The descriptor whose object the call changes, or -1. */
-static int changed_fd(const struct cow_target *t, const struct request *r)
-{
-	switch (r->call) {
-	case COW_CALL_FCHMOD:
-	case COW_CALL_FCHOWN:
-	case COW_CALL_FSETXATTR:
-	case COW_CALL_FREMOVEXATTR:
-		return (int)t->args[0];
-	case COW_CALL_UTIMENSAT:
-		return r->no_path ? r->dir : -1;
-	default:
-		return -1;
-	}
-}
-
-/* Is the last component of the first path followed, if it is a symbolic link? */
-static bool follows(const struct request *r)
-{
-	switch (r->call) {
-	case COW_CALL_MKDIR:
-	case COW_CALL_MKDIRAT:
-	case COW_CALL_MKNOD:
-	case COW_CALL_MKNODAT:
-	case COW_CALL_UNLINK:
-	case COW_CALL_UNLINKAT:
-	case COW_CALL_RMDIR:
-	case COW_CALL_RENAME:
-	case COW_CALL_RENAMEAT:
-	case COW_CALL_RENAMEAT2:
-	case COW_CALL_SYMLINK:
-	case COW_CALL_SYMLINKAT:
-	case COW_CALL_LCHOWN:
-	case COW_CALL_LSETXATTR:
-	case COW_CALL_LREMOVEXATTR:
-		return false;
-	case COW_CALL_FCHOWNAT:
-	case COW_CALL_UTIMENSAT:
-	case COW_CALL_UTIMENSAT_TIME64:
-		return (r->flags & AT_SYMLINK_NOFOLLOW) == 0;
-	default:
-		return true;
-	}
-}
-
 /* Can the call go on with nothing done? False: perhaps. */
-static bool needs_nothing(const struct cow_target *t, const struct request *r)
+static bool needs_nothing(const struct cow_target *t, const struct cow_request *r)
 {
-	const struct shape *s = &shapes[r->call];
-	int fd = changed_fd(t, r);
+	int fd = cow_request_changed_fd(t, r);
 
 	if (fd >= 0)
 		return cow_quick_fd(t, fd);
-	if (only_reads(r))
+	if (cow_request_only_reads(r))
 		return r->dir < 0 || !cow_agent_has_stale(t->agent) || cow_quick_handle(t, r->dir);
 	/* openat2 may have a root of its own. */
-	if (is_about_mounts(r) || s->path < 0 || r->no_path || !r->opening.plain ||
-	    !cow_quick_path(t, r->dir, r->path, follows(r)))
+	if (cow_request_is_about_mounts(r) || !r->has_path || r->no_path || !r->opening.plain ||
+	    !cow_quick_path(t, r->dir, r->path, cow_request_follows(r)))
 		return false;
-	/* None that has two follows the second. */
-	return s->path2 < 0 || cow_quick_path(t, r->dir2, r->path2, false);
-}
-
-/* These may give a program another root directory, now or when it comes to a mount namespace. */
-static bool moves_roots(enum cow_call call)
-{
-	return call == COW_CALL_CHROOT || call == COW_CALL_PIVOT_ROOT || call == COW_CALL_MOUNT ||
-	       call == COW_CALL_MOVE_MOUNT;
-}
-
-/* Does it change what its path leads to, or make or take a name? */
-static bool changes(const struct request *r)
-{
-	switch (r->call) {
-	case COW_CALL_OPEN:
-	case COW_CALL_OPENAT:
-	case COW_CALL_OPENAT2:
-		return !opens_to_read(r);
-	case COW_CALL_ACCESS:
-	case COW_CALL_FACCESSAT:
-	case COW_CALL_FACCESSAT2:
-		return (r->mode & W_OK) != 0;
-	case COW_CALL_CHDIR:
-	case COW_CALL_CHROOT:
-	case COW_CALL_STATAT:
-	case COW_CALL_READAT:
-	case COW_CALL_INOTIFY_ADD_WATCH:
-	case COW_CALL_FANOTIFY_MARK:
-		return false;
-	default:
-		return !is_about_mounts(r) && r->call != COW_CALL_PIVOT_ROOT;
-	}
+	return !r->has_path2 || cow_quick_path(t, r->dir2, r->path2, false);
 }
 
 /* What the kernel will go through is what the agent went through: else it would look at what the directories were. */
@@ -501,15 +214,15 @@ static int freshen_ways(struct cow_target *t)
 
 static int serve(struct cow_target *t, enum cow_call call)
 {
-	struct request r; /* 8 KiB: only what is read is set */
+	struct cow_request r; /* 8 KiB: only what is read is set */
 	struct cow_ways ways = {.count = 0, .bare = false};
 	int verdict;
 
-	if (moves_roots(call))
+	if (cow_request_moves_roots(call))
 		cow_quick_root_moves(t->agent);
 	cow_stats_phase(COW_PHASE_READ);
 	r.call = call;
-	if (read_request(t, &r) != 0)
+	if (cow_request_read(t, &r) != 0)
 		return COW_VERDICT_CONTINUE;
 	cow_stats_phase(COW_PHASE_RESOLVE);
 	if (needs_nothing(t, &r))
@@ -535,7 +248,7 @@ static int serve(struct cow_target *t, enum cow_call call)
 	}
 	t->ways = NULL;
 	/* What is written to a placeholder would be lost. */
-	if (verdict == COW_VERDICT_CONTINUE && ways.bare && changes(&r))
+	if (verdict == COW_VERDICT_CONTINUE && ways.bare && cow_request_changes(&r))
 		verdict = -EROFS;
 	return verdict;
 }
