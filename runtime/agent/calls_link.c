@@ -153,13 +153,6 @@ static int as_linker(const struct cow_caller *caller, int (*what)(void *data), v
 	return cow_creds_run(((const struct linker *)caller)->creds, what, data);
 }
 
-static int freshen_ways(struct naming *n)
-{
-	int verdict = n->from.handle >= 0 ? cow_freshen(n->t, n->from.handle) : 0;
-
-	return verdict == 0 && n->to.handle >= 0 ? cow_freshen(n->t, n->to.handle) : verdict;
-}
-
 /* A verdict, or COPY_UP. */
 static int give_name(struct naming *n)
 {
@@ -167,7 +160,10 @@ static int give_name(struct naming *n)
 	int error = cow_creds_read(n->t, &n->creds);
 
 	/* With the process's rights alone nobody finds what a stale handle on the way has become. */
-	(void)freshen_ways(n);
+	if (n->from.handle >= 0)
+		(void)cow_freshen(n->t, n->from.handle);
+	if (n->to.handle >= 0)
+		(void)cow_freshen(n->t, n->to.handle);
 	if (error == 0)
 		error = check_ways(n);
 	if (error == 0)
@@ -205,18 +201,14 @@ static int try_twin(struct naming *n)
 
 	if (!is_plain(n))
 		return COPY_UP;
-	if (cow_resolve(n->t, n->newdir, n->new, COW_NAME, &n->to) != 0 || names_refused(n)) {
-		verdict = freshen_ways(n);
-		return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
-	}
+	if (cow_resolve(n->t, n->newdir, n->new, COW_NAME, &n->to) != 0 || names_refused(n))
+		return COW_VERDICT_CONTINUE;
 	verdict = cow_prepare_parent(n->t, &n->to, &n->parent);
 	if (verdict != 0)
 		return verdict;
 	/* Between a tree and elsewhere it is EXDEV, and the kernel says so. */
-	if (n->to.parent_tree != n->from.object_tree) {
-		verdict = freshen_ways(n);
-		return verdict == 0 ? COW_VERDICT_CONTINUE : verdict;
-	}
+	if (n->to.parent_tree != n->from.object_tree)
+		return COW_VERDICT_CONTINUE;
 	/* That may have split what the file was found in. */
 	(void)cow_agent_place(n->t->agent, n->from.object, &place);
 	if (place != COW_PLACE_GRAFT)
@@ -239,8 +231,6 @@ static int link_copy(struct naming *n)
 		return verdict;
 	if (now >= 0 && from->magic && !S_ISDIR(from->st.st_mode))
 		return link_instead(n->t, now, n->newdir, n->new);
-	if (from->handle >= 0 && (verdict = cow_freshen(n->t, from->handle)) != 0)
-		return verdict;
 	return cow_do_create(n->t, n->newdir, n->new, false);
 }
 
