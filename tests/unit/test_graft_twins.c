@@ -201,6 +201,22 @@ static void hidden_scenario(struct fixture *f)
 	CHECK(changes_are(f, "A again, R papers, A twin"));
 }
 
+/* The same with no other name of it made since; the twin itself takes the place of an untouched file. */
+static void alone_scenario(struct fixture *f)
+{
+	static const char *const leaves[] = {"src/deep/er/leaf", "empty/leaf", NULL};
+	static const char *const readmes[] = {"doc/readme", "top", NULL};
+
+	start(f);
+	CHECK(twin(f, "src/deep/er/leaf", "empty", "leaf") == 0 && twin(f, "doc/readme", "empty", "readme") == 0);
+	CHECK(move(f, "empty", "readme", "", "top") == 0 && untouched(f, "top", "doc/readme"));
+	CHECK(kind_of(f, "doc") == COW_PLACE_GRAFT && copy_up(f, "", "top") == 0 && one_copy(f, readmes));
+	stop(f);
+	start(f);
+	CHECK(kind_of(f, "src") == COW_PLACE_GRAFT && copy_up(f, "empty", "leaf") == 0 && one_copy(f, leaves));
+	CHECK(one_copy(f, readmes));
+}
+
 /* Of a lower file that has several names already. */
 static void linked_scenario(struct fixture *f)
 {
@@ -346,8 +362,18 @@ static void budget_scenario(struct fixture *f)
 		CHECK(f->tree->reserved == 0);
 		for (int i = 0; i < 20; i++)
 			CHECK(same_file(seen(f, "t%d", i), seen(f, "big/f%d", i * 5)));
+		/* Once the one and once the others come first in the listing that the next container reads. */
+		if (round == 0)
+			CHECK(move(f, "", "big", "", "large") == 0 && move(f, "", "large", "", "big") == 0);
+		for (int i = 0; i < 20 && round == 1; i++) {
+			char name[16], other[16];
+
+			snprintf(name, sizeof(name), "t%d", i);
+			snprintf(other, sizeof(other), "u%d", i);
+			CHECK(move(f, "", name, "", other) == 0 && move(f, "", other, "", name) == 0);
+		}
 		stop(f);
-		f->mounts = round == 0 ? 30 : 100;
+		f->mounts = round < 2 ? 25 : 100;
 		start(f);
 	}
 	stop(f);
@@ -357,6 +383,59 @@ static void budget_scenario(struct fixture *f)
 	CHECK(f->tree->grafts >= 40 && twin(f, "big/f0", "", "one-more") == EOPNOTSUPP);
 	CHECK(copy_up(f, "", "t7") == 0 && same_file(seen(f, "t7"), seen(f, "big/f35")));
 	CHECK(stat_of(seen(f, "t7")).st_nlink == 2);
+}
+
+enum { DIRS = 40, IN_EACH = 30 };
+
+static void *split_each(void *data)
+{
+	struct fixture *f = data;
+
+	for (int d = 0; d < DIRS; d++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "d%d", d);
+		close(real_of(f, name));
+	}
+	return NULL;
+}
+
+/* A directory is split, with copies in it, while its files get further names. */
+static void split_scenario(struct fixture *f)
+{
+	pthread_t thread;
+	int made = 0;
+
+	f->mounts = DIRS * 2;
+	for (int d = 0; d < DIRS; d++) {
+		make_dir(lower(f, "d%d", d));
+		for (int i = 0; i < IN_EACH; i++)
+			write_file(lower(f, "d%d/f%d", d, i), "x");
+	}
+	start(f);
+	close(real_of(f, "doc"));
+	CHECK(pthread_create(&thread, NULL, split_each, f) == 0);
+	for (int d = 0; d < DIRS; d++)
+		for (int i = 0; i < IN_EACH; i++) {
+			cleanup_close int to = open_path(seen(f, "doc"));
+			cleanup_close int object = open_path(seen(f, "d%d/f%d", d, i));
+			char name[32];
+			int error;
+
+			snprintf(name, sizeof(name), "f%d.%d", d, i);
+			if (cow_tree_place(f->tree, object) != COW_PLACE_GRAFT)
+				continue;
+			error = cow_tree_twin(f->tree, object, to, name, &oneself);
+			CHECK(error == 0 || error == ESTALE || error == EOPNOTSUPP);
+			made += error == 0;
+		}
+	CHECK(pthread_join(thread, NULL) == 0);
+	for (int d = 0; d < DIRS; d++)
+		for (int i = 0; i < IN_EACH; i++)
+			if (exists(seen(f, "doc/f%d.%d", d, i)))
+				CHECK(same_file(seen(f, "doc/f%d.%d", d, i), seen(f, "d%d/f%d", d, i)));
+	printf("# %d twins, %lu copies\n", made, (unsigned long)f->tree->stats.hydrated);
+	CHECK(f->tree->claims == NULL && f->tree->reserved == 0);
 }
 
 /* --- killed ------------------------------------------------------------------------------------------------------- */
@@ -522,6 +601,8 @@ int main(void)
 	run_scenario(later_scenario, "names that are moved and deleted, in the next container");
 	scenario_at("/var/tmp", later_scenario, "names that are moved and deleted, in the next container");
 	scenario_at("/var/tmp", hidden_scenario, "a name in a directory that is not split");
+	scenario_at("/var/tmp", alone_scenario, "a name that is all that is known");
+	run_scenario(alone_scenario, "a name that is all that is known");
 	run_scenario(linked_scenario, "a lower file with several names");
 	run_scenario(over_scenario, "in the place of another file");
 	run_scenario(descriptor_scenario, "a descriptor of a name that is gone");
@@ -530,6 +611,8 @@ int main(void)
 	run_scenario(mounted_scenario, "another file system in the lower");
 	run_scenario(budget_scenario, "few mounts");
 	scenario_at("/var/tmp", budget_scenario, "few mounts");
+	run_scenario(split_scenario, "while directories are split");
+	scenario_at("/var/tmp", split_scenario, "while directories are split");
 	scenario_at("/var/tmp", killed_scenario, "a copy-up that was killed between two names");
 	run_scenario(killed_twin_scenario, "killed while names are made");
 	run_scenario(many_scenario, "many at once");
