@@ -133,15 +133,15 @@ static bool is_stale_directory(const struct cow_target *t, int fd)
 }
 
 /* O_PATH ones cannot be read, so they have time until they are used. */
-static void scan_number(struct scan *s, int dir, const char *name)
+static void scan_number(struct scan *s, const char *name)
 {
 	struct handle h = {.old = -1};
-	char first;
+	int number = atoi(name);
 
-	/* Sockets and the like are told by their text. */
-	if (*name == '.' || readlinkat(dir, name, &first, 1) != 1 || first != '/')
+	/* Most are not stale, and their mount says so at once. */
+	if (*name == '.' || (number != s->named && cow_quick_handle(s->t, number)))
 		return;
-	if (look(s->t, atoi(name), &h) == 0 &&
+	if (look(s->t, number, &h) == 0 &&
 	    (h.number == s->named || ((h.flags & O_PATH) == 0 && is_stale_directory(s->t, h.old)))) {
 		if (s->count == s->room) {
 			s->room = s->room == 0 ? 16 : 2 * s->room;
@@ -166,7 +166,7 @@ static void scan(struct scan *s)
 		return;
 	}
 	for (size_t i = 0; i < SCAN_MAX && (entry = readdir(stream)) != NULL; i++)
-		scan_number(s, dir, entry->d_name);
+		scan_number(s, entry->d_name);
 	closedir(stream);
 }
 
