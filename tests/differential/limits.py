@@ -5,6 +5,7 @@ A function gets the call's words, the two results and the correspondence of inod
 import os
 import re
 import stat
+from functools import lru_cache
 
 from compare import tagged
 
@@ -13,11 +14,17 @@ READERS = {"pread", "read", "mread", "fstat", "statx", "stat", "fgetxattr", "fli
 
 def stale_reader(call, plain, branch, known):
     """A program that opened an untouched file before another changed it keeps seeing the lower's content."""
-    stale = call[1] in READERS and known.left_behind(plain, branch)
+    stale = call[1] in READERS and known.left_behind(plain, branch) or copies_old(call, known)
     if stale and call[1] == "read":
         for description in known.descriptors.named(call):
             description.astray = True
     return stale
+
+
+def copies_old(call, known):
+    """copy_file_range(2) says of its target only what it is."""
+    source = known.descriptors.at(int(call[0]), int(call[2])) if call[1] == "copyrange" and call[0].isdigit() else None
+    return source is not None and known.was_replaced([source.inode])
 
 
 def astray(call, plain, branch, known):
@@ -45,9 +52,7 @@ def by_name(events):
     for event in events:
         mask, _, name = event.partition(":")
         if int(mask, 16) != TOUCHED:
-            of_name = masks.setdefault(re.sub("^#[0-9]+$", "#", name), [])
-            if of_name[-1:] != [int(mask, 16)]:  # equal ones in a row are one, unless another name's is between them
-                of_name.append(int(mask, 16))
+            masks.setdefault(re.sub("^#[0-9]+$", "#", name), []).append(int(mask, 16))
     return masks
 
 
@@ -55,6 +60,7 @@ def is_exchange(first, second):
     return {first & ~DIRECTORY, second & ~DIRECTORY} == {MOVED_FROM, MOVED_TO}
 
 
+@lru_cache
 def seen(plain, branch):
     """Could one who is told plain's events of a name be told the branch's? Before its first change an entry is replaced, which may
     be one with an event of the same kind beside it (inotify(7)); what is deleted without having been changed is moved away; a file
@@ -62,6 +68,9 @@ def seen(plain, branch):
     linked is moved there."""
     if not branch:
         return not plain
+    # Equal ones in a row are one, unless another name's is between them.
+    if plain[1:2] == plain[:1] != () and seen(plain[1:], branch) or branch[1:2] == branch[:1] and seen(plain, branch[1:]):
+        return True
     if plain and (plain[0] == branch[0] or plain[0] & ~DIRECTORY == DELETE and branch[0] & ~DIRECTORY == MOVED_FROM or
                   plain[0] & ~DIRECTORY == MOVED_FROM and branch[0] & ~DIRECTORY == DELETE or
                   plain[0] == CREATE and branch[0] == MOVED_TO):
@@ -69,7 +78,7 @@ def seen(plain, branch):
         if seen(plain[1:], branch[1:]) or gone and not plain[1:] and not any(m & (CREATE | MOVED_TO) for m in branch[1:]):
             return True
     if len(branch) > 1 and is_exchange(branch[0], branch[1]):
-        return any(seen(plain, kept + branch[2:]) for kept in ([], branch[:1], branch[1:2]))
+        return any(seen(plain, kept + branch[2:]) for kept in ((), branch[:1], branch[1:2]))
     return branch[0] == 4 and seen(plain, branch[1:])
 
 
@@ -78,7 +87,7 @@ def watched_copy_up(call, plain, branch, known):
     if call[1] != "events" or not all(result in (["EAGAIN"], ["ok", *result[1:]]) for result in (plain, branch)):
         return False
     plain, branch = by_name(plain[1:]), by_name(branch[1:])
-    return all(seen(plain.get(name, []), branch.get(name, [])) for name in plain.keys() | branch.keys())
+    return all(seen(tuple(plain.get(name, ())), tuple(branch.get(name, ()))) for name in plain.keys() | branch.keys())
 
 
 def lonely_copy(call, plain, branch, known):
