@@ -72,6 +72,11 @@ class Correspondence:
         return inode in self.replaced and self.before.get(inode) == tagged(plain, "id=")
 
 
+def number(word):
+    """As strtol(3) reads it: octal behind a zero."""
+    return int(word, 8 if re.fullmatch("0[0-7]+", word) else 0)
+
+
 def tagged(words, tag):
     return next((word for word in words if word.startswith(tag)), None)
 

@@ -3,7 +3,7 @@ descriptors: which were opened by O_PATH, and which are shared between processes
 import os
 import re
 
-from compare import tagged
+from compare import number, tagged
 
 FIRST_FD = 200
 NUMBER = re.compile("(?:/proc/(?:self|thread-self)/fd|/dev/fd)/([0-9]+)")
@@ -72,7 +72,7 @@ class Descriptors:
                 self.hold(child, slot, description)
         elif name.startswith("open") or name == "creat":
             flags = {"open": 2, "openat": 3, "openat2": 3}.get(name)
-            self.hold(process, int(words[0]), Description(tagged(plain, "id="), int(words[flags], 0) if flags else os.O_WRONLY))
+            self.hold(process, int(words[0]), Description(tagged(plain, "id="), number(words[flags]) if flags else os.O_WRONLY))
         elif name == "dup":
             self.copy(process, int(words[0]), self.at(actor, int(words[1])))
         elif name == "sendfd":

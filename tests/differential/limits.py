@@ -7,7 +7,7 @@ import re
 import stat
 from functools import lru_cache
 
-from compare import tagged
+from compare import number, tagged
 
 READERS = {"pread", "read", "mread", "fstat", "statx", "stat", "fgetxattr", "flistxattr", "copyrange", "exec"}
 
@@ -182,7 +182,7 @@ LOOKS = READERS | {"lstat", "fstatat", "content", "readlink", "readlinkat", "acc
 def opens_for_reading(call):
     if not call[1].startswith("open"):
         return False
-    flags = int(call[4 if call[1] == "open" else 5], 0)
+    flags = number(call[4 if call[1] == "open" else 5])
     return flags & (os.O_ACCMODE | os.O_CREAT | os.O_TRUNC) == 0
 
 
