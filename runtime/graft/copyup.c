@@ -340,7 +340,7 @@ int cow_tree_copy_up(struct cow_tree *t, int parent, const char *name, bool trun
 /* A lower file that has no name in the branch any more, and the copy that stands for it. Newest first. */
 struct cow_orphan {
 	struct cow_lower_id lower;
-	int fd; /* O_PATH or better: keeps the copy alive */
+	int fd; /* O_PATH: keeps the copy alive */
 	struct cow_orphan *next;
 };
 
@@ -419,12 +419,29 @@ static int orphan_directory(struct copying *c, int fd)
 	return made;
 }
 
+/* What is open for writing cannot be run. 0 or an errno. */
+static int stop_writing(struct copying *c)
+{
+	char self[40];
+	int path;
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", c->upper);
+	path = open(self, O_PATH | O_CLOEXEC);
+	if (path < 0)
+		return errno;
+	close(c->upper);
+	c->upper = path;
+	return 0;
+}
+
 static int orphan_file(struct copying *c, int fd, cow_copy_check check, void *data)
 {
 	int error = prepare(c, fd);
 
 	if (error == 0)
 		error = fill(c, false, check, data);
+	if (error == 0)
+		error = stop_writing(c);
 	if (c->upper >= 0)
 		(void)unlinkat(c->dir, c->staged, 0);
 	return error;
