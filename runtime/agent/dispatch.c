@@ -222,7 +222,7 @@ static int serve(struct cow_target *t, enum cow_call call)
 		cow_quick_root_moves(t->agent);
 	cow_stats_phase(COW_PHASE_READ);
 	r.call = call;
-	if (cow_request_read(t, &r) != 0)
+	if (cow_call_read(t, &r) != 0)
 		return COW_VERDICT_CONTINUE;
 	cow_stats_phase(COW_PHASE_RESOLVE);
 	if (needs_nothing(t, &r))

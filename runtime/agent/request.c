@@ -140,7 +140,7 @@ static int read_paths(const struct cow_target *t, const struct shape *s, struct 
 	return error;
 }
 
-int cow_request_read(const struct cow_target *t, struct cow_request *r)
+int cow_call_read(const struct cow_target *t, struct cow_request *r)
 {
 	const struct shape *s = &shapes[r->call];
 

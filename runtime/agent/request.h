@@ -17,7 +17,7 @@ struct cow_request {
 };
 
 /* Fills in all but `call`. 0, or an errno: the kernel will find the same. */
-int cow_request_read(const struct cow_target *t, struct cow_request *r);
+int cow_call_read(const struct cow_target *t, struct cow_request *r);
 
 bool cow_request_opens_to_read(const struct cow_request *r); /* of opens */
 bool cow_request_looks_only(const struct cow_request *r);    /* looks something up, and no more */
