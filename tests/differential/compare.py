@@ -21,6 +21,7 @@ class Correspondence:
         self.replaced = set()
         self.descriptors = None  # descriptors.py; set when the calls begin
         self.committed = False
+        self.nothing = False  # there was nothing to commit
         for mine, theirs in zip(plain, lower):
             first, second = tagged(mine, "id="), tagged(theirs, "id=")
             if first and second:

@@ -28,8 +28,10 @@ def copies_old(call, known):
 
 
 def astray(call, plain, branch, known):
-    """By which it then is at another position in the file that there is."""
-    return call[1] in ("read", "lseek") and any(description.astray for description in known.descriptors.named(call))
+    """By which it then is at another position in the file that there is; or another number of the same description, replaced, is."""
+    return call[1] in ("read", "lseek") and any(
+        description.astray or len(description.holders) > 1 and known.was_replaced([description.inode])
+        for description in known.descriptors.named(call))
 
 
 def writes_astray(call, known):
@@ -217,6 +219,12 @@ def kinds_in_listings(call, plain, branch, known):
         all(a[0] == b[0] and int(a[2]) in kinds and int(b[2]) == stat.S_IFREG >> 12 for a, b in differing)
 
 
+def directory_times_alone(call, plain, branch, known):
+    """Times of directories are no change that diff shows; a commit takes them along with others, if there are any."""
+    differing = [a for a, b in zip(plain, branch) if a != b and not a.startswith(("id=", "atime="))]
+    return known.nothing and any(word.startswith("mode=04") for word in plain) and all(a.startswith("mtime=") for a in differing)
+
+
 def ways_up_and_mounts(call, plain, branch, known):
     """openat2(2) with ".." below a root of its own may give EAGAIN while mounts change, and in a branch they change more often."""
     return call[1] == "openat2" and int(call[7]) & (RESOLVE_BENEATH | RESOLVE_IN_ROOT) != 0 and branch == ["EAGAIN"]
@@ -224,7 +232,7 @@ def ways_up_and_mounts(call, plain, branch, known):
 
 LIMITS = [link_count, stale_reader, astray, stale_program, stale_directory, stale_descriptor, old_path, way_through_handle,
           shared_reading, parted_fifo, lock_across_copy_up, watched_copy_up, lonely_copy, late_deletion, kinds_in_listings,
-          access_time_alone, ways_up_and_mounts, path_only, path_only_flags, unreadable_path_only, link_by_descriptor]
+          access_time_alone, directory_times_alone, ways_up_and_mounts, path_only, path_only_flags, unreadable_path_only, link_by_descriptor]
 
 
 def excuse(call, plain, branch, known):

@@ -192,11 +192,12 @@ class Trial:
         changed = sorted(set(before) ^ set(after))
         return Divergence("the lower was changed", -1, "", changed[0])
 
-    def branch_command(self, verb):
-        return subprocess.run([os.path.join(HERE, "container"), "command", verb, "branch" + self.name], stdout=subprocess.PIPE,
+    def branch_command(self, *words):
+        return subprocess.run([os.path.join(HERE, "container"), "command", *words, "branch" + self.name], stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", check=False)
 
     def commit(self):
+        shown = self.branch_command("diff", "--name-status")
         done = self.branch_command("commit")
         if done.returncode != 0:
             self.branch_command("discard")
@@ -204,7 +205,7 @@ class Trial:
         # The commit makes inodes of its own: what is one file must still be one.
         plain, lower = ([line for line in self.bench.walk(top) if not left_out(line)] for top in (self.plain, self.lower))
         self.known = Correspondence([], [])
-        self.known.descriptors, self.known.committed = Descriptors(), True
+        self.known.descriptors, self.known.committed, self.known.nothing = Descriptors(), True, shown.stdout == ""
         return self.compare_trees(plain, lower, "the lower after the commit")
 
 
