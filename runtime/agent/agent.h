@@ -129,6 +129,12 @@ struct cow_creds {
 	struct cow_id_map uids, gids;
 };
 #define COW_CREDS_NONE ((struct cow_creds){.userns = -1})
+/*
+ * Has every user and group an id in the agent's user namespace? If not, those that have none (keep-groups) look as if
+ * they were this one, which cannot be set.
+ */
+enum { COW_OVERFLOW_ID = 65534 };
+bool cow_creds_all_have_ids(void);
 int cow_creds_read(const struct cow_target *t, struct cow_creds *c); /* 0 or errno */
 void cow_creds_forget(void); /* when a worker ends: what it keeps for the next time */
 /* Of the process (thread) whose directory in `proc` is `process`; that it still is that one is for the caller to see.
@@ -138,7 +144,7 @@ void cow_creds_free(struct cow_creds *c);
 /* As access(2) asks: with the real ids, and with no capabilities but root's. */
 void cow_creds_use_real(struct cow_creds *c);
 /*
- * Does `what` as the target would be judged by the kernel: its ids, groups, capabilities and user namespace. Its
+ * wear.c: does `what` as the target would be judged by the kernel: its ids, groups, capabilities and user namespace. Its
  * result, which is to be 0 or an errno; or an errno. `what` is to be short and to do nothing but system calls on
  * descriptors and memory: in another user namespace a child that shares both does it.
  */
