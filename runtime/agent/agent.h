@@ -144,8 +144,8 @@ void cow_creds_free(struct cow_creds *c);
 /* As access(2) asks: with the real ids, and with no capabilities but root's. */
 void cow_creds_use_real(struct cow_creds *c);
 /*
- * wear.c: does `what` as the target would be judged by the kernel: its ids, groups, capabilities and user namespace. Its
- * result, which is to be 0 or an errno; or an errno. `what` is to be short and to do nothing but system calls on
+ * wear.c: does `what` as the target would be judged by the kernel: its ids, groups, capabilities and user namespace.
+ * Its result, which is to be 0 or an errno; or an errno. `what` is to be short and to do nothing but system calls on
  * descriptors and memory: in another user namespace a child that shares both does it.
  */
 int cow_creds_run(const struct cow_creds *c, int (*what)(void *data), void *data);
