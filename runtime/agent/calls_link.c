@@ -41,6 +41,7 @@ static int link_instead(struct cow_target *t, int object, int newdir, const char
 	cleanup_location struct cow_location to = COW_LOCATION_NONE;
 	cleanup_close int parent = -1;
 	struct linking linking;
+	struct stat st;
 	int error = cow_sandboxed(t) ? EACCES : cow_creds_read(t, &creds);
 	int verdict;
 
@@ -55,6 +56,11 @@ static int link_instead(struct cow_target *t, int object, int newdir, const char
 	verdict = cow_prepare_parent(t, &to, &parent);
 	if (verdict != 0)
 		return verdict;
+	/* One that was deleted and stands in the shadow would be EXDEV, for the kernel looks at the mounts first. */
+	if (fstat(object, &st) == 0 && st.st_nlink == 0) {
+		error = cow_creds_permit(&creds, parent, W_OK | X_OK);
+		return cow_verdict_of(error != 0 ? error : ENOENT);
+	}
 	snprintf(linking.object, sizeof(linking.object), "/proc/self/fd/%d", object);
 	linking.parent = parent;
 	linking.name = to.name;

@@ -243,7 +243,7 @@ def excuse(call, plain, branch, known):
 def spoils(call, plain, branch):
     """Is what follows an excused answer nothing to go by? Old content was copied, or there is no descriptor."""
     return call[1] == "copyrange" or (call[1].startswith("open") and plain[0] != branch[0]) or \
-        (plain[:1] == ["ok"] and branch == ["EACCES"])
+        (plain[:1] == ["ok"] and branch == ["EACCES"]) or (plain[0] == "EBADF" and branch[0] == "ok")
 
 
 def left_out(entry):
