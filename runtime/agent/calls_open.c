@@ -299,6 +299,8 @@ int cow_do_open(struct cow_target *t, int dirfd, const char *path, const struct 
 	if (resolve(t, dirfd, path, o, follow, &l) != 0)
 		return (o->resolve & RESOLVE_NO_XDEV) != 0 ? open_without_crossing(t, dirfd, path, o)
 							   : COW_VERDICT_CONTINUE;
+	if (l.object < 0 && (o->resolve & RESOLVE_NO_XDEV) != 0 && ((o->flags & O_CREAT) == 0 || l.slash))
+		return open_without_crossing(t, dirfd, path, o);
 	if (l.object >= 0)
 		verdict = cow_needs_work(l.object_place) ? open_existing(t, &l, dirfd, path, o) : 0;
 	else if ((o->flags & O_CREAT) != 0 && !l.slash)

@@ -267,9 +267,11 @@ static int plan_change(struct preparation *p, const struct cow_change *c)
 /* Whatever was there for a moment only, or was put back, shows in the time of its directory, as it does elsewhere. */
 static bool has_other_time(const struct cow_node *n)
 {
-	return n->split != NULL && n->origin != NULL &&
-	       (n->mtime.tv_sec != n->split->stamp.mtime_sec ||
-		(uint32_t)n->mtime.tv_nsec != n->split->stamp.mtime_nsec);
+	if (n->origin == NULL || n->mark != NULL || n->mountpoint || !S_ISDIR(n->mode))
+		return false;
+	/* Without a split it is a new one, in the place of the lower's. */
+	return n->split == NULL || (n->mtime.tv_sec != n->split->stamp.mtime_sec ||
+				    (uint32_t)n->mtime.tv_nsec != n->split->stamp.mtime_nsec);
 }
 
 /*

@@ -21,6 +21,11 @@ def stale_reader(call, plain, branch, known):
     return stale
 
 
+def orphan(call, plain, branch, known):
+    """A file that was changed and then deleted is as the lower has it again to who opened it before all that."""
+    return call[1] in READERS and "nlink=0" in plain and "nlink=0" in branch and known.was_replaced(plain)
+
+
 def copies_old(call, known):
     """copy_file_range(2) says of its target only what it is."""
     source = known.descriptors.at(int(call[0]), int(call[2])) if call[1] == "copyrange" and call[0].isdigit() else None
@@ -76,8 +81,9 @@ def seen(plain, branch):
     if plain and (plain[0] == branch[0] or plain[0] & ~DIRECTORY == DELETE and branch[0] & ~DIRECTORY == MOVED_FROM or
                   plain[0] & ~DIRECTORY == MOVED_FROM and branch[0] & ~DIRECTORY == DELETE or
                   plain[0] == CREATE and branch[0] == MOVED_TO):
-        gone = branch[0] & ~DIRECTORY == DELETE
-        if seen(plain[1:], branch[1:]) or gone and not plain[1:] and not any(m & (CREATE | MOVED_TO) for m in branch[1:]):
+        # Or else one of them is told more of what has no name any more.
+        gone = {plain[0] & ~DIRECTORY, branch[0] & ~DIRECTORY} & {DELETE} and (not plain[1:] or not branch[1:])
+        if seen(plain[1:], branch[1:]) or gone and not any(m & (CREATE | MOVED_TO) for m in plain[1:] + branch[1:]):
             return True
     if len(branch) > 1 and is_exchange(branch[0], branch[1]):
         return any(seen(plain, kept + branch[2:]) for kept in ((), branch[:1], branch[1:2]))
@@ -230,7 +236,7 @@ def ways_up_and_mounts(call, plain, branch, known):
     return call[1] == "openat2" and int(call[7]) & (RESOLVE_BENEATH | RESOLVE_IN_ROOT) != 0 and branch == ["EAGAIN"]
 
 
-LIMITS = [link_count, stale_reader, astray, stale_program, stale_directory, stale_descriptor, old_path, way_through_handle,
+LIMITS = [link_count, stale_reader, astray, orphan, stale_program, stale_directory, stale_descriptor, old_path, way_through_handle,
           shared_reading, parted_fifo, lock_across_copy_up, watched_copy_up, lonely_copy, late_deletion, kinds_in_listings,
           access_time_alone, directory_times_alone, ways_up_and_mounts, path_only, path_only_flags, unreadable_path_only, link_by_descriptor]
 
