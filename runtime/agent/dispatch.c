@@ -12,13 +12,16 @@
 
 enum { X32_BIT = 0x40000000, ATTEMPTS = 100 };
 
-/* Of what is no directory the kernel says ENOTDIR; and calls on a descriptor itself see to it themselves. */
+/*
+ * Of what is no directory the kernel says ENOTDIR; and calls on a descriptor itself see to it themselves. Whether there
+ * is anything stale is not asked (cow_agent_has_stale): a directory of the shadow is for longer than a graft in it.
+ */
 static int freshen_directory(struct cow_target *t, int fd)
 {
 	cleanup_close int object = -1;
 	struct stat st;
 
-	if (fd < 0 || !cow_agent_has_stale(t->agent) || cow_quick_handle(t, fd))
+	if (fd < 0 || cow_quick_handle(t, fd))
 		return 0;
 	object = cow_target_fd(t, fd);
 	if (object < 0 || fstat(object, &st) != 0 || !S_ISDIR(st.st_mode))
@@ -240,7 +243,7 @@ static int serve(struct cow_target *t, enum cow_call call)
 		cow_freshen_all(t);
 	/* The call's own handles may have become stale by the splits that it caused. */
 	if (verdict == COW_VERDICT_CONTINUE) {
-		int stale = t->leading ? 0 : freshen_handles(t, &r);
+		int stale = t->leading || !cow_agent_has_stale(t->agent) ? 0 : freshen_handles(t, &r);
 
 		if (stale == 0)
 			stale = freshen_ways(t);

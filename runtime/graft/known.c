@@ -17,8 +17,10 @@ void cow_tree_know(struct cow_tree *t, int fd, uint64_t who)
 	cleanup_close int at = -1;
 	struct stat st;
 
-	/* What was handed out by cow_tree_known() says nothing about where its holder passed. */
-	if (cow_tree_place(t, fd) == COW_PLACE_STALE && !cow_in_lower(t, cow_mount_id(fd)))
+	uint64_t mount = cow_mount_id(fd);
+
+	/* What was handed out by cow_tree_known() says nothing about where its holder passed; nor does the shadow. */
+	if (mount != t->shadow_mount && cow_tree_place(t, fd) == COW_PLACE_STALE && !cow_in_lower(t, mount))
 		at = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	while (at >= 0 && fstat(at, &st) == 0) {
 		int up;

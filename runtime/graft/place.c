@@ -16,7 +16,7 @@ enum cow_place_kind cow_tree_place_of(struct cow_tree *t, uint64_t mount)
 
 	if (mount == t->upper_mount)
 		return COW_PLACE_UPPER;
-	if (cow_in_lower(t, mount))
+	if (mount == t->shadow_mount || cow_in_lower(t, mount))
 		return COW_PLACE_STALE;
 	state = cow_table_state(t, mount);
 	if (state < 0)
@@ -24,9 +24,24 @@ enum cow_place_kind cow_tree_place_of(struct cow_tree *t, uint64_t mount)
 	return state == COW_GRAFT_ATTACHED ? COW_PLACE_GRAFT : COW_PLACE_STALE;
 }
 
+/*
+ * A directory of the shadow, which stands for the one at that path: it is reached by "..", by the path through a stale
+ * handle, in a call that nobody traps. What else is on that mount has no name there (copyup.c, orphans).
+ */
+static bool is_of_shadow(const struct cow_tree *t, int fd)
+{
+	struct stat st;
+
+	return cow_mount_id(fd) == t->shadow_mount && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) && st.st_nlink > 0;
+}
+
 enum cow_place_kind cow_tree_place(struct cow_tree *t, int fd)
 {
-	return cow_tree_place_of(t, cow_mount_id(fd));
+	uint64_t mount = cow_mount_id(fd);
+
+	if (mount == t->shadow_mount && !is_of_shadow(t, fd))
+		return COW_PLACE_OUTSIDE;
+	return cow_tree_place_of(t, mount);
 }
 
 dev_t cow_tree_device(const struct cow_tree *t)
@@ -163,6 +178,10 @@ static int directory_counterpart(struct cow_tree *t, int fd, const struct stat *
 	for (;;) {
 		if (at < 0 || fstat(at, &st) != 0)
 			return -1;
+		if (cow_mount_id(at) == t->shadow_mount && cow_mount_root(at)) {
+			now = fcntl(t->upper, F_DUPFD_CLOEXEC, 3);
+			break;
+		}
 		/* ".." of what is at the top of the lower itself leads to what covers that: the upper's root. */
 		now = cow_mount_id(at) == t->upper_mount ? fcntl(at, F_DUPFD_CLOEXEC, 3) : cow_real_open(t, &st, 0);
 		if (now < 0)
@@ -179,7 +198,7 @@ static int directory_counterpart(struct cow_tree *t, int fd, const struct stat *
 	if (descend(&now, &trail) != 0)
 		return -1;
 	/* Another directory may have taken the name since. */
-	if (!cow_is_counterpart(t, lower, now)) {
+	if (!is_of_shadow(t, fd) && !cow_is_counterpart(t, lower, now)) {
 		errno = ENOENT;
 		return -1;
 	}

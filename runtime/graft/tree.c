@@ -63,6 +63,7 @@ struct cow_tree *cow_tree_new(const struct cow_branch *branch, size_t index, con
 	t->upper_by_handle = t->shadow_by_handle = -1;
 	t->upper_mount = cow_mount_id(t->upper);
 	t->lower_mount = cow_mount_id(t->lower);
+	t->shadow_mount = cow_mount_id(t->shadow);
 	if (fstat(t->upper, &st) == 0)
 		t->upper_dev = st.st_dev;
 	pthread_mutex_init(&t->structure, NULL);

@@ -80,7 +80,7 @@ struct cow_tree {
 	int container_ns, host_ns;       /* not owned */
 	int host_shadow;                 /* the shadow's directory through the host's mount */
 	int journal;
-	uint64_t upper_mount, lower_mount;
+	uint64_t upper_mount, lower_mount, shadow_mount;
 	dev_t upper_dev;
 	bool handles; /* the branch's file system has them, and we may open by them */
 	int upper_by_handle, shadow_by_handle;

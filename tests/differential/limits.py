@@ -196,6 +196,10 @@ def opens_for_reading(call):
 
 def way_through_handle(call, plain, branch, known):
     """A path through /proc/self/fd/N of a directory opened before it was changed shows, to calls that only read, what it was."""
+    return goes_through_handle(call)
+
+
+def goes_through_handle(call):
     return (call[1] in LOOKS or opens_for_reading(call)) and any(re.match(HANDLE.pattern + "/", word) for word in call[2:])
 
 

@@ -10,7 +10,7 @@ from importlib.machinery import SourceFileLoader
 import tree
 from compare import Correspondence, words_differ
 from descriptors import Descriptors
-from limits import excuse, left_out, spoils, writes_astray
+from limits import excuse, goes_through_handle, left_out, spoils, writes_astray
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 loader = SourceFileLoader("listing", os.path.join(HERE, "..", "e2e", "listing"))
@@ -161,6 +161,10 @@ class Trial:
     def judge(self, call, what, number, plain, branch):
         known = copy.deepcopy(self.known)
         if not words_differ(self.known, plain, branch):
+            if goes_through_handle(call) and self.known.now != known.now:
+                # A directory that is not known yet may be one that only stands for it (graft/place.c): nothing to go by.
+                self.known = known
+                self.spoilt = call[1].startswith("open")
             return None
         self.known = known  # what an excused answer says of inodes is nothing to go by
         reason = excuse(call, plain, branch, self.known)

@@ -299,6 +299,27 @@ same(os.stat("..").st_ino, os.stat("/work").st_ino, "and up")
 EOF
 }
 
+@test "a directory that was opened by the way through a stale handle: what is made in it is made in the branch" {
+  python_in_branch <<'EOF'
+handle = os.open("src/deep", os.O_RDONLY)
+child = os.fork()
+if child == 0: # it is stale after that, and not replaced: no call of this process uses it
+    write("src/new", "x")
+    write("src/deep/new", "y")
+    os._exit(0)
+same(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0, "the child")
+above = os.open(f"/proc/self/fd/{handle}/..", os.O_RDONLY | os.O_DIRECTORY)
+write("made", "m", dir_fd=above)
+os.mkdir("directory", dir_fd=above)
+os.unlink("util.c", dir_fd=above)
+os.fchdir(os.open(f"/proc/self/fd/{handle}/..", os.O_RDONLY | os.O_DIRECTORY))
+write("by-cwd", "c")
+os.chdir("/work")
+same((read("src/made"), read("src/by-cwd"), os.path.isdir("src/directory"), os.path.exists("src/util.c")), ("m", "c", True, False), "src")
+same(sorted(os.listdir(above)), sorted(os.listdir("src")), "both ways")
+EOF
+}
+
 @test "O_PATH handles of an ordinary user: on directories that it may search, but not read" {
   mkdir -p "$LOWER"/searchable/{in,mine}
   echo x | tee "$LOWER"/searchable/{file,in/file,mine/file} >/dev/null
