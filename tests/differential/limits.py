@@ -121,7 +121,6 @@ def same_events(plain, branch):
     return branch == plain or [event for event in branch if event != "4"] == [event for event in plain if event != "4"]
 
 
-RESOLVE_BENEATH, RESOLVE_IN_ROOT = 8, 16
 HANDLE = re.compile("(/proc/(self|thread-self)/fd|/dev/fd)/[0-9]+")
 DESCRIPTORS = {"dup", "recvfd", "setlk", "setofd", "flock"}
 
@@ -235,14 +234,9 @@ def directory_times_alone(call, plain, branch, known):
     return known.nothing and any(word.startswith("mode=04") for word in plain) and all(a.startswith("mtime=") for a in differing)
 
 
-def ways_up_and_mounts(call, plain, branch, known):
-    """openat2(2) with ".." below a root of its own may give EAGAIN while mounts change, and in a branch they change more often."""
-    return call[1] == "openat2" and int(call[7]) & (RESOLVE_BENEATH | RESOLVE_IN_ROOT) != 0 and branch == ["EAGAIN"]
-
-
 LIMITS = [link_count, stale_reader, astray, orphan, stale_program, stale_directory, stale_descriptor, old_path, way_through_handle,
           shared_reading, parted_fifo, lock_across_copy_up, watched_copy_up, lonely_copy, late_deletion, kinds_in_listings,
-          access_time_alone, directory_times_alone, ways_up_and_mounts, path_only, path_only_flags, unreadable_path_only, link_by_descriptor]
+          access_time_alone, directory_times_alone, path_only, path_only_flags, unreadable_path_only, link_by_descriptor]
 
 
 def excuse(call, plain, branch, known):

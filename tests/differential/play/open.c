@@ -33,6 +33,8 @@ static void op_openat(struct call *c)
 		   (flags & O_CLOEXEC) != 0);
 }
 
+enum { RETRIES = 1000 };
+
 /* openat2 SLOT DIR PATH FLAGS MODE RESOLVE */
 static void op_openat2(struct call *c)
 {
@@ -43,6 +45,11 @@ static void op_openat2(struct call *c)
 	/* What the kernel has in its cache is nobody's promise. */
 	if (fd < 0 && errno == EAGAIN && (how.resolve & RESOLVE_CACHED) != 0) {
 		how.resolve &= ~(uint64_t)RESOLVE_CACHED;
+		fd = syscall(SYS_openat2, dir_fd(c, 1), c->argument[2], &how, sizeof(how));
+	}
+	/* ".." while something is mounted or renamed, anywhere on the machine: once more, says openat2(2). */
+	for (int tries = 0; fd < 0 && errno == EAGAIN && tries < RETRIES; tries++) {
+		usleep(1000);
 		fd = syscall(SYS_openat2, dir_fd(c, 1), c->argument[2], &how, sizeof(how));
 	}
 	say_opened(c, 0, fd, (how.flags & O_CLOEXEC) != 0);
