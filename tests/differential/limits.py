@@ -167,7 +167,8 @@ def unreadable_path_only(call, plain, branch, known):
 
 def path_only(call, plain, branch, known):
     """A descriptor opened with O_PATH in a directory of the lower becomes one for reading when that directory is changed."""
-    return plain[0] == "EBADF" and "path-only" in plain and \
+    # (play notes it of the first descriptor only)
+    return plain[0] == "EBADF" and ("path-only" in plain or call[1] == "copyrange") and \
         any(description.is_path_only() for description in known.descriptors.named(call))
 
 
