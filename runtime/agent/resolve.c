@@ -259,8 +259,6 @@ static void finish(const struct walk *w, struct cow_location *l)
 	l->handle = w->handle;
 	if (w->target->ways == NULL)
 		return;
-	if (w->handle >= 0)
-		note_way(w->target->ways, w->handle);
 	if (cow_agent_is_bare(w->target->agent, l->parent, l->parent_place) ||
 	    cow_agent_is_bare(w->target->agent, l->object, l->object_place))
 		w->target->ways->bare = true;
@@ -441,6 +439,9 @@ static int resolve(struct walk *w, int dirfd, const char *path, enum cow_follow 
 		result = walk_as(w, w->as, follow, l);
 	cow_close_fd(&w->root);
 	cow_close_fd(&w->at);
+	/* Also of a path that leads nowhere: the kernel is to find the same. */
+	if (w->handle >= 0 && w->target->ways != NULL)
+		note_way(w->target->ways, w->handle);
 	if (result > 0)
 		cow_location_close(l);
 	else
