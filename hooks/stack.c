@@ -23,13 +23,6 @@ static int open_in_container(int rootfs, const char *path, struct cow_error **er
 	return fd >= 0 ? fd : cow_error_set(err, errno, "%s in the container", path);
 }
 
-static bool same_inode(int a, int b)
-{
-	struct stat sa, sb;
-
-	return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
-}
-
 static bool mount_root(int fd)
 {
 	struct statx stx;
@@ -78,7 +71,7 @@ static int clone_of(const char *path, int expected, uint64_t attr, struct cow_er
 
 	if (tree < 0)
 		return -1;
-	if (!same_inode(tree, expected))
+	if (!cow_same_object(tree, expected))
 		return cow_error_set(err, 0, "%s is another directory in the container's mount namespace", path);
 	return cow_steal_fd(&tree);
 }
@@ -90,7 +83,7 @@ static int take_lower(const struct cow_hook_tree *tree, const struct cow_hook_ho
 {
 	struct mount_attr change = {.attr_set = attr};
 
-	if (!same_inode(host->lower_tree, host->lower))
+	if (!cow_same_object(host->lower_tree, host->lower))
 		return cow_error_set(err, 0, "%s is another directory than the agent found", tree->lower);
 	/* Without the lock the filter must refuse every call that clears the flag, and the delegate's may not know them
 	 * all. */
@@ -128,7 +121,7 @@ int cow_hook_stack(struct cow_hook_layers *l, int rootfs, const struct cow_hook_
 
 	if (mounted < 0)
 		return -1;
-	if (!same_inode(mounted, host->upper) || !mount_root(mounted))
+	if (!cow_same_object(mounted, host->upper) || !mount_root(mounted))
 		return cow_error_set(err, 0, "the runtime did not mount the branch there, or something over it");
 	attr = restrictions(mounted);
 	l->upper = clone_tree(mounted, "", 0, err);

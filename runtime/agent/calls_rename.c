@@ -96,11 +96,7 @@ static int perform(void *data)
 
 static bool stays(const struct renaming *r)
 {
-	struct stat from;
-	struct stat to;
-
-	return fstat(r->from_parent, &from) == 0 && fstat(r->to_parent, &to) == 0 && from.st_ino == to.st_ino &&
-	       from.st_dev == to.st_dev;
+	return cow_same_object(r->from_parent, r->to_parent);
 }
 
 /* A directory that gets another parent is written to (".."): its own permission counts, access list and all. */

@@ -46,15 +46,6 @@ void cow_quick_root_moves(struct cow_agent *a)
 	atomic_store(&a->root, ROOT_MOVES);
 }
 
-static bool same(int a, int b)
-{
-	struct stat x;
-	struct stat y;
-
-	return a >= 0 && b >= 0 && fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_ino == y.st_ino &&
-	       x.st_dev == y.st_dev;
-}
-
 /* Is it the root of the container's mount namespace? */
 static bool is_top(const struct cow_target *t, int root)
 {
@@ -65,7 +56,7 @@ static bool is_top(const struct cow_target *t, int root)
 
 	snprintf(link, sizeof(link), "%d/ns/mnt", t->tid);
 	ns = openat(t->agent->proc, link, O_PATH | O_CLOEXEC);
-	return same(up, root) && same(ns, t->agent->container_ns) &&
+	return cow_same_object(up, root) && cow_same_object(ns, t->agent->container_ns) &&
 	       cow_mount_at(up, "", 0, &sx) == cow_mount_at(root, "", 0, &sx);
 }
 

@@ -101,14 +101,6 @@ static bool match(const struct dirent64 *entry, void *data)
 	return !m->disorder;
 }
 
-static bool same_directory(int a, int b)
-{
-	struct stat sa;
-	struct stat sb;
-
-	return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_ino == sb.st_ino && sa.st_dev == sb.st_dev;
-}
-
 static void matching_cleanup(struct matching *m)
 {
 	names_cleanup(&m->all);
@@ -120,7 +112,7 @@ void cow_reading_carry(int old, long long position, int fresh)
 	struct matching m __attribute__((cleanup(matching_cleanup))) = {.place = 0};
 	cleanup_close int before = openat(old, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	if (before >= 0 && same_directory(before, fresh)) {
+	if (before >= 0 && cow_same_object(before, fresh)) {
 		_Alignas(struct dirent64) char room[1024];
 
 		/* ext4 begins where the first position was that it read from: from there on a rewinddir(3) finds

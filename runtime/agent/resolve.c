@@ -471,14 +471,6 @@ int cow_resolve_within(const struct cow_target *t, int dirfd, const char *path, 
 	return resolve(&w, dirfd, path, follow, l);
 }
 
-static bool same_object(int a, int b)
-{
-	struct stat x;
-	struct stat y;
-
-	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_ino == y.st_ino && x.st_dev == y.st_dev;
-}
-
 int cow_check_way(const struct cow_target *t, const struct cow_creds *creds, int dirfd, const char *path, int parent)
 {
 	cleanup_location struct cow_location l = COW_LOCATION_NONE;
@@ -490,7 +482,7 @@ int cow_check_way(const struct cow_target *t, const struct cow_creds *creds, int
 	/* By a stale handle it leads to what the directory was. */
 	if (l.parent_place == COW_PLACE_STALE)
 		now = cow_tree_counterpart(l.parent_tree, l.parent);
-	return same_object(now >= 0 ? now : l.parent, parent) ? 0 : ESTALE;
+	return cow_same_object(now >= 0 ? now : l.parent, parent) ? 0 : ESTALE;
 }
 
 int cow_check_object(const struct cow_target *t, const struct cow_creds *creds, int dirfd, const char *path,
@@ -501,7 +493,7 @@ int cow_check_object(const struct cow_target *t, const struct cow_creds *creds, 
 
 	if (error != 0)
 		return error;
-	return own.object >= 0 && same_object(own.object, object) ? 0 : ESTALE;
+	return own.object >= 0 && cow_same_object(own.object, object) ? 0 : ESTALE;
 }
 
 int cow_check_magic(const struct cow_target *t, int dirfd, const char *path, const struct cow_location *l)

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 
 void cow_close_fd(int *fd)
 {
@@ -41,6 +42,14 @@ void cow_free_pointer(void *pointer)
 
 	free(*p);
 	*p = NULL;
+}
+
+bool cow_same_object(int a, int b)
+{
+	struct stat x;
+	struct stat y;
+
+	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_ino == y.st_ino && x.st_dev == y.st_dev;
 }
 
 int cow_write_all(int fd, const void *data, size_t size)

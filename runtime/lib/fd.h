@@ -2,6 +2,7 @@
 #pragma once
 
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/types.h>
@@ -32,6 +33,9 @@ static inline int cow_steal_fd(int *fd)
 		*(p) = NULL;                                                                                           \
 		taken_;                                                                                                \
 	})
+
+/* Are both on one object, by device and inode? False too if one of them cannot be asked. */
+bool cow_same_object(int a, int b);
 
 /* write(2)/read(2) until all is done. 0, or -1 with errno; a read that ends early sets errno to 0. */
 int cow_write_all(int fd, const void *data, size_t size);

@@ -110,7 +110,7 @@ static void busy_scenario(struct fixture *f)
 		cleanup_close int fd = open(exe[i], O_RDONLY | O_CLOEXEC);
 		cleanup_close int was = open(lower(f, "%s", programs[i]), O_PATH | O_CLOEXEC);
 
-		CHECK(fd >= 0 && same_inode(fd, was));
+		CHECK(fd >= 0 && cow_same_object(fd, was));
 		CHECK(cow_tree_place(f->tree, fd) == COW_PLACE_STALE);
 		CHECK(cow_tree_counterpart(f->tree, fd) < 0 && errno == ENOENT);
 	}
@@ -204,7 +204,7 @@ static void directories_scenario(struct fixture *f)
 	/* The descriptor follows: it is `real/deep` now, which is real. */
 	cleanup_close int now = cow_tree_counterpart(f->tree, inner);
 
-	CHECK(now >= 0 && same_inode(now, into));
+	CHECK(now >= 0 && cow_same_object(now, into));
 	/* A directory that was renamed is split like any other. */
 	cleanup_close int src = real_at("src");
 

@@ -16,7 +16,7 @@ static int real_at(struct fixture *f, const char *path)
 
 static bool is_same(int a, int b)
 {
-	return same_inode(a, b);
+	return cow_same_object(a, b);
 }
 
 static void kinds_scenario(struct fixture *f)

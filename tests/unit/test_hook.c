@@ -168,8 +168,8 @@ static void layers_scenario(void)
 	struct cow_hook_layers l = stack(rootfs, &host);
 	cleanup_close int seen = open("t/rootfs/work", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	CHECK(same_inode(seen, host.upper) && same_inode(l.upper, host.upper) && same_inode(l.shadow, host.shadow) &&
-	      same_inode(l.lower, host.lower));
+	CHECK(cow_same_object(seen, host.upper) && cow_same_object(l.upper, host.upper) &&
+	      cow_same_object(l.shadow, host.shadow) && cow_same_object(l.lower, host.lower));
 	CHECK(is_file(rootfs, "work/data/in-data", "data")); /* the runtime's mount below the workdir is kept */
 	CHECK(is_file(l.lower, "file", "lower") && is_file(l.lower, "nested/inner", "inner"));
 	CHECK(fails_with(EROFS, openat(l.lower, "file", O_WRONLY | O_CLOEXEC)));
@@ -183,15 +183,15 @@ static void layers_scenario(void)
 	CHECK(umount2("t/rootfs/work", 0) == 0);
 	cleanup_close int second = open("t/rootfs/work", O_PATH | O_CLOEXEC);
 
-	CHECK(same_inode(second, l.shadow));
+	CHECK(cow_same_object(second, l.shadow));
 	CHECK(umount2("t/rootfs/work", MNT_DETACH) == 0);
 	cleanup_close int third = open("t/rootfs/work", O_PATH | O_CLOEXEC);
 
-	CHECK(same_inode(third, l.lower));
+	CHECK(cow_same_object(third, l.lower));
 	CHECK(umount2("t/rootfs/work", MNT_DETACH) == 0);
 	cleanup_close int last = open("t/rootfs/work", O_PATH | O_CLOEXEC);
 
-	CHECK(!same_inode(last, host.upper) && !mount_root(last));
+	CHECK(!cow_same_object(last, host.upper) && !mount_root(last));
 }
 
 /* No call of any process can make the lower's mounts, or clones of them, writable. */
