@@ -212,8 +212,12 @@ def link_count(call, plain, branch, known):
 
 def stale_program(call, plain, branch, known):
     """So is a program that is executed by such a descriptor: not the file that is open for writing, or no program any more."""
-    return call[1] == "exec" and call[3] == "%" and plain in (["ETXTBSY"], ["ENOEXEC"], ["EACCES"]) and branch[:1] == ["ok"] and \
-        any(known.was_replaced([description.inode]) for description in known.descriptors.named(call))
+    if call[1] != "exec" or call[3] != "%" or plain not in (["ETXTBSY"], ["ENOEXEC"], ["EACCES"]):
+        return False
+    # (a script by a descriptor that closes on exec is ENOENT, as its interpreter could not open it)
+    return any(known.was_replaced([description.inode]) and
+               (branch[:1] == ["ok"] or branch == ["ENOENT"] and description.flags & os.O_CLOEXEC)
+               for description in known.descriptors.named(call))
 
 
 def parted_fifo(call, plain, branch, known):
