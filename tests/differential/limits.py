@@ -87,7 +87,8 @@ def seen(plain, branch):
             return True
     if len(branch) > 1 and is_exchange(branch[0], branch[1]):
         return any(seen(plain, kept + branch[2:]) for kept in ((), branch[:1], branch[1:2]))
-    return branch[0] == 4 and seen(plain, branch[1:])
+    # (4: it has two names for a moment; what is equal before and after that is not one any more)
+    return branch[0] == 4 and seen(plain, branch[1:]) or branch[1:2] == (4,) and seen(plain, branch[:1] + branch[2:])
 
 
 def watched_copy_up(call, plain, branch, known):
@@ -214,10 +215,9 @@ def stale_program(call, plain, branch, known):
     """So is a program that is executed by such a descriptor: not the file that is open for writing, or no program any more."""
     if call[1] != "exec" or call[3] != "%" or plain not in (["ETXTBSY"], ["ENOEXEC"], ["EACCES"]):
         return False
-    # (a script by a descriptor that closes on exec is ENOENT, as its interpreter could not open it)
-    return any(known.was_replaced([description.inode]) and
-               (branch[:1] == ["ok"] or branch == ["ENOENT"] and description.flags & os.O_CLOEXEC)
-               for description in known.descriptors.named(call))
+    # (a script's interpreter may be missing, or could not open a descriptor that closes on exec: ENOENT)
+    return (branch[:1] == ["ok"] or branch == ["ENOENT"]) and \
+        any(known.was_replaced([description.inode]) for description in known.descriptors.named(call))
 
 
 def parted_fifo(call, plain, branch, known):
