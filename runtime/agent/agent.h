@@ -239,6 +239,8 @@ bool cow_agent_has_stale(const struct cow_agent *a);
 
 /* handles.c: descriptors of the target that are stale. -errno or 0. */
 int cow_freshen(struct cow_target *t, int fd);
+/* The one that the way to a location begins at, if any: by itself the process would not find what the agent did. */
+void cow_freshen_way(struct cow_target *t, const struct cow_location *l);
 void cow_freshen_all(struct cow_target *t); /* its directories, where that can be done */
 int cow_swap_fd(struct cow_target *t, int fd, int object);
 /* reading.c: lets a reading of directory `old` that came as far as `position` go on in `fresh`. */

@@ -165,11 +165,8 @@ static int give_name(struct naming *n)
 	const struct linker linker = {.caller = {as_linker}, .creds = &n->creds};
 	int error = cow_creds_read(n->t, &n->creds);
 
-	/* With the process's rights alone nobody finds what a stale handle on the way has become. */
-	if (n->from.handle >= 0)
-		(void)cow_freshen(n->t, n->from.handle);
-	if (n->to.handle >= 0)
-		(void)cow_freshen(n->t, n->to.handle);
+	cow_freshen_way(n->t, &n->from);
+	cow_freshen_way(n->t, &n->to);
 	if (error == 0)
 		error = check_ways(n);
 	if (error == 0)

@@ -85,9 +85,7 @@ static int drop(struct cow_target *t, const struct cow_location *l, int parent, 
 	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
 	int error = cow_creds_read(t, &creds);
 
-	/* With the process's rights alone nobody finds what a stale handle on the way has become. */
-	if (l->handle >= 0)
-		(void)cow_freshen(t, l->handle);
+	cow_freshen_way(t, l);
 	/* Of a name alone the way is what is asked of `parent` next. */
 	if (error == 0 && (l->handle >= 0 || strchr(r->path, '/') != NULL))
 		error = cow_check_way(t, &creds, r->dirfd, r->path, parent);

@@ -148,11 +148,8 @@ static int rename_instead(struct renaming *r)
 	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
 	int error = cow_creds_read(r->t, &creds);
 
-	/* With the process's rights alone nobody finds what a stale handle on the way has become. */
-	if (r->from.handle >= 0)
-		(void)cow_freshen(r->t, r->from.handle);
-	if (r->to.handle >= 0)
-		(void)cow_freshen(r->t, r->to.handle);
+	cow_freshen_way(r->t, &r->from);
+	cow_freshen_way(r->t, &r->to);
 	if (error == 0)
 		error = check_ways(r, &creds);
 	if (error != 0)

@@ -252,6 +252,12 @@ int cow_freshen(struct cow_target *t, int fd)
 	return freshen(&s, 0);
 }
 
+void cow_freshen_way(struct cow_target *t, const struct cow_location *l)
+{
+	if (l->handle >= 0)
+		(void)cow_freshen(t, l->handle);
+}
+
 int cow_swap_fd(struct cow_target *t, int fd, int object)
 {
 	struct handle h = {.old = -1};
