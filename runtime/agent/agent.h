@@ -214,6 +214,8 @@ int cow_check_object(const struct cow_target *t, const struct cow_creds *creds, 
  */
 int cow_check_magic(const struct cow_target *t, int dirfd, const char *path, const struct cow_location *l);
 void cow_location_close(struct cow_location *l);
+/* What a STALE object was changed to since it was opened: new O_PATH descriptor, or -1 if nothing is real of it yet. */
+int cow_location_now(const struct cow_location *l);
 #define cleanup_location __attribute__((cleanup(cow_location_close)))
 
 /* What a variable with cleanup_location must be from the start: the way to cow_resolve may return before it. */

@@ -149,36 +149,58 @@ static void copy_for_editor(struct cow_target *t, const struct cow_location *l, 
 		(void)cow_prepare_object(t, l, false, NULL, NULL, NULL);
 }
 
+/* What access(2) asks about. 0, or an errno that is the kernel's to say. */
+static int find_asked(struct cow_target *t, int dirfd, const char *path, int flags, struct cow_location *l)
+{
+	if (*path != '\0' || (flags & AT_EMPTY_PATH) == 0)
+		return cow_resolve(t, dirfd, path, (flags & AT_SYMLINK_NOFOLLOW) == 0, l);
+	l->object = dirfd == AT_FDCWD ? cow_target_link(t, "cwd") : cow_target_fd(t, dirfd);
+	if (l->object < 0 || fstat(l->object, &l->st) != 0)
+		return EBADF;
+	l->object_tree = cow_agent_place(t->agent, l->object, &l->object_place);
+	return 0;
+}
+
+/* The file itself is asked, with everything that its file system has to say about it. */
+static int ask_copy(struct cow_target *t, const struct cow_location *l, const struct cow_creds *creds, int mode)
+{
+	cleanup_close int now = -1;
+	int verdict = cow_prepare_object(t, l, false, NULL, NULL, &now);
+
+	return verdict != 0 ? verdict : cow_verdict_of(cow_creds_permit(creds, now, mode));
+}
+
 /* A graft says EROFS to W_OK. What would the file say if it were there? */
 int cow_do_access(struct cow_target *t, int dirfd, const char *path, int mode, int flags)
 {
 	cleanup_location struct cow_location l = COW_LOCATION_NONE;
 	cleanup_location struct cow_location way = COW_LOCATION_NONE;
 	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
-	bool follow = (flags & AT_SYMLINK_NOFOLLOW) == 0;
+	cleanup_close int changed = -1;
 	int error;
 
-	if ((mode & W_OK) == 0 || cow_resolve(t, dirfd, path, follow, &l) != 0 || l.object < 0 ||
+	if ((mode & W_OK) == 0 || find_asked(t, dirfd, path, flags, &l) != 0 || l.object < 0 ||
 	    !cow_needs_work(l.object_place))
 		return COW_VERDICT_CONTINUE;
-	if (S_ISLNK(l.st.st_mode)) {
+	if (S_ISLNK(l.st.st_mode) && *path != '\0') {
 		/* Of itself, which nobody can write; it is a real one as soon as its directory is. */
 		error = cow_prepare_object(t, &l, false, NULL, NULL, NULL);
 		return error == 0 ? COW_VERDICT_CONTINUE : error;
 	}
-	if (!S_ISDIR(l.st.st_mode) && (!S_ISREG(l.st.st_mode) || l.slash))
+	if (!S_ISDIR(l.st.st_mode) && !S_ISLNK(l.st.st_mode) && (!S_ISREG(l.st.st_mode) || l.slash))
 		return COW_VERDICT_CONTINUE; /* FIFOs and devices are writable on a read-only mount; ENOTDIR */
 	error = cow_creds_read(t, &creds);
 	if (error == 0 && (flags & AT_EACCESS) == 0)
 		cow_creds_use_real(&creds);
-	if (error == 0)
-		error = cow_resolve_as(t, &creds, dirfd, path, follow, &way);
+	if (error == 0 && *path != '\0')
+		error = cow_resolve_as(t, &creds, dirfd, path, (flags & AT_SYMLINK_NOFOLLOW) == 0, &way);
+	changed = error == 0 ? cow_location_now(&l) : -1;
+	if (changed >= 0)
+		return cow_verdict_of(cow_creds_permit(&creds, changed, mode));
 	if (error == 0)
 		error = cow_creds_permit_lower(&creds, l.object, mode);
-	if (error == 0 && has_acl(l.object)) {
-		error = cow_prepare_object(t, &l, false, NULL, NULL, NULL);
-		return error == 0 ? COW_VERDICT_CONTINUE : error;
-	}
+	if (error == 0 && has_acl(l.object))
+		return ask_copy(t, &l, &creds, mode);
 	if (error == 0)
 		error = judge(&creds, &l.st, mode);
 	if (error == 0)

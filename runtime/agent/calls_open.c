@@ -133,6 +133,7 @@ static int open_existing(struct cow_target *t, const struct cow_location *l, int
 			 const struct cow_opening *o)
 {
 	cleanup_creds struct cow_creds creds = COW_CREDS_NONE;
+	cleanup_close int changed = -1;
 	cleanup_close int now = -1;
 	struct wish wish = {&creds, wish_mask(o->flags)};
 	bool truncate;
@@ -155,7 +156,8 @@ static int open_existing(struct cow_target *t, const struct cow_location *l, int
 		return cow_verdict_of(verdict);
 	if (cow_creds_read(t, &creds) != 0)
 		return -EACCES;
-	verdict = cow_creds_permit_lower(&creds, l->object, wish.mask);
+	changed = cow_location_now(l);
+	verdict = cow_creds_permit_lower(&creds, changed >= 0 ? changed : l->object, wish.mask);
 	/* RESOLVE_* may forbid the way, and the kernel says so first. For O_TRUNC it asks for a writable mount before
 	 * all. */
 	if (verdict == EACCES && o->resolve != 0)

@@ -65,6 +65,17 @@ void cow_location_close(struct cow_location *l)
 	cow_close_fd(&l->object);
 }
 
+int cow_location_now(const struct cow_location *l)
+{
+	cleanup_close int now =
+		l->object_place == COW_PLACE_STALE ? cow_tree_counterpart(l->object_tree, l->object) : -1;
+	enum cow_place_kind place = COW_PLACE_STALE;
+
+	if (now >= 0)
+		place = cow_tree_place(l->object_tree, now);
+	return place == COW_PLACE_UPPER ? cow_steal_fd(&now) : -1;
+}
+
 static int openat2_path(int dirfd, const char *name, uint64_t flags, uint64_t resolve)
 {
 	struct open_how how = {.flags = O_PATH | O_CLOEXEC | flags, .resolve = resolve};

@@ -109,6 +109,9 @@ class ContentCalls:
                 self.emit(actor, "fallocate", number, self.random.choice([0, 1, 3]), 10, 5000)
             else:
                 self.emit(actor, "ftruncate", number, size)
+        elif self.chance(0.2):
+            number, _ = self.slot(actor, lambda s: s.node.kind == "file" and actor.may(s.node, W))
+            self.emit(actor, "truncate", f"/proc/self/fd/{200 + number}", size)
         else:
             node = self.node(actor, "file", "link", wish=lambda n: self.reachable(actor)(n) and actor.may(n, W))
             self.emit(actor, "truncate", self.plain(actor, self.place_of(node)), size)
@@ -160,6 +163,9 @@ class ContentCalls:
         elif way < 0.6:
             self.emit(actor, "fchownat", number, "%", uid, gid, hex(AT_EMPTY_PATH))
             node = slot.node if slot is not None else None
+        elif way < 0.65:
+            self.emit(actor, "chown", f"/proc/self/fd/{200 + number}", uid, gid)
+            node = slot.node if slot is not None else None
         else:
             self.emit(actor, "fchownat", *self.at(actor, self.place_of(node)), uid, gid, self.random.choice([0, hex(AT_NOFOLLOW)]))
         if node is not None and actor.dac and actor.uid == 0:
@@ -182,6 +188,8 @@ class ContentCalls:
             self.emit(actor, "utimensat", number, "@", self.times(), 0)
         elif way < 0.6:
             self.emit(actor, "utimensat", number, "%", self.times(), hex(AT_EMPTY_PATH))
+        elif way < 0.65:
+            self.emit(actor, "utimensat", "-", f"/proc/self/fd/{200 + number}", self.times(), 0)
         else:
             self.emit(actor, "utimensat", *self.at(actor, self.place_of(node)), self.times(), self.random.choice([0, hex(AT_NOFOLLOW)]))
 
@@ -204,12 +212,24 @@ class ContentCalls:
             self.emit(actor, "setxattr", path, name, value, flags)
         elif way < 0.45:
             self.emit(actor, "lsetxattr", path, name, value, flags)
-        elif way < 0.65:
+        elif way < 0.6:
             self.emit(actor, "fsetxattr", number, name, value, flags)
+            node = slot.node if slot is not None else None
+        elif way < 0.65:
+            self.emit(actor, "setxattr", f"/proc/self/fd/{200 + number}", name, value, flags)
+            node = slot.node if slot is not None else None
+        elif way < 0.7:
+            how = self.random.choice([0, hex(AT_NOFOLLOW)])
+            self.emit(actor, "setxattrat", *self.at(actor, self.place_of(node)), how, name, value, flags)
+        elif way < 0.75:
+            self.emit(actor, "setxattrat", number, "%", hex(AT_EMPTY_PATH), name, value, flags)
             node = slot.node if slot is not None else None
         else:
             name = self.random.choice(sorted(node.xattrs) or [name])
-            if way < 0.85:
+            if way < 0.8:
+                how = self.random.choice([0, hex(AT_NOFOLLOW)])
+                self.emit(actor, "removexattrat", *self.at(actor, self.place_of(node)), how, name)
+            elif way < 0.9:
                 self.emit(actor, self.random.choice(["removexattr", "lremovexattr"]), path, name)
             else:
                 self.emit(actor, "fremovexattr", number, name)

@@ -31,7 +31,7 @@ class ReadCalls:
         if way < 0.5:
             self.emit(actor, "fstat", number)
         elif way < 0.75:
-            self.emit(actor, "statx", number, "%", hex(AT_EMPTY_PATH))
+            self.emit(actor, self.random.choice(["statx", "fstatat"]), number, "%", hex(AT_EMPTY_PATH))
         else:
             self.emit(actor, "stat", f"/proc/self/fd/{200 + number}")
 
@@ -40,12 +40,21 @@ class ReadCalls:
         mode = self.random.choice([0, 1, 2, 2, 4, 6, 7, 3])
         place = self.place_of(node)
         way = self.random.random()
-        if way < 0.3:
+        if self.chance(0.25):
+            self.access_by_slot(actor, mode)
+        elif way < 0.3:
             self.emit(actor, "access", self.plain(actor, place), mode)
         elif way < 0.5:
             self.emit(actor, "faccessat", *self.at(actor, place), mode)
         else:
             self.emit(actor, "faccessat2", *self.at(actor, place), mode, self.random.choice([0, hex(AT_EACCESS), hex(AT_NOFOLLOW)]))
+
+    def access_by_slot(self, actor, mode):
+        number, _ = self.slot(actor)
+        if self.chance(0.5):
+            self.emit(actor, "faccessat2", number, "%", mode, self.random.choice([hex(AT_EMPTY_PATH), hex(AT_EMPTY_PATH | AT_EACCESS)]))
+        else:
+            self.emit(actor, "access", f"/proc/self/fd/{200 + number}", mode)
 
     def read_link(self, actor):
         node = self.node(actor, "link", wish=self.reachable(actor))
@@ -96,8 +105,10 @@ class ReadCalls:
             self.emit(actor, self.random.choice(["getxattr", "lgetxattr"]), path, name)
         elif way < 0.7:
             self.emit(actor, self.random.choice(["listxattr", "llistxattr"]), path)
-        elif way < 0.85:
+        elif way < 0.8:
             self.emit(actor, "fgetxattr", number, name)
+        elif way < 0.85:
+            self.emit(actor, "getxattr", f"/proc/self/fd/{200 + number}", name)
         else:
             self.emit(actor, "flistxattr", number)
 
@@ -107,6 +118,8 @@ class ReadCalls:
         number, slot = self.slot(actor, lambda s: s.node.runs)
         if slot is not None and self.chance(0.3):
             self.emit(actor, "exec", number, "%", hex(AT_EMPTY_PATH))
+        elif slot is not None and self.chance(0.1):
+            self.emit(actor, "exec", "-", f"/proc/self/fd/{200 + number}", 0)
         else:
             self.emit(actor, "exec", *self.at(actor, place), 0)
 

@@ -13,7 +13,8 @@ SLOTS = {
     "renameat2": [0, 2], "linkat": [0, 2], "symlinkat": [1], "mmap": [1], "copyrange": [0, 1], "exec": [0], "readlinkat": [0],
 }
 ON_SLOT = re.compile("f(stat|chmod|chown|chdir|allocate|truncate|lock|setxattr|removexattr|listxattr|getxattr|statat|chmodat2?|chownat|"
-                     "utimesat|accessat2?)|utimensat|statx|readdir|seek|tell|lseek|close|read|pread|write|pwrite|getfl|getfd|setlk|setofd")
+                     "utimesat|accessat2?)|utimensat|setxattrat|removexattrat|statx|readdir|seek|tell|lseek|close|read|pread|write|"
+                     "pwrite|getfl|getfd|setlk|setofd")
 
 
 class Description:

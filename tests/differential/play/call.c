@@ -63,6 +63,8 @@ static const struct plain_call plain_calls[] = {
 	{"removexattr", SYS_removexattr, "pp", false},
 	{"lremovexattr", SYS_lremovexattr, "pp", false},
 	{"fremovexattr", SYS_fremovexattr, "fp", false},
+	{"setxattrat", 463, "dpipx", false}, /* since Linux 6.13 */
+	{"removexattrat", 466, "dpip", false},
 	{"faccessat", SYS_faccessat, "dpi", false},
 	{"faccessat2", 439, "dpii", false},
 	{"chdir", SYS_chdir, "p", false},
@@ -148,9 +150,16 @@ static long times_argument(const char *text, char shape, union times *t)
 	return (long)t;
 }
 
+/* struct xattr_args of linux/xattr.h */
+struct xattr_args {
+	uint64_t value;
+	uint32_t size, flags;
+};
+
 static void run_plain(const struct plain_call *p, struct call *c)
 {
 	long a[8] = {0};
+	struct xattr_args xattr;
 	union times times;
 	int count = 0;
 	int n = 0;
@@ -170,6 +179,13 @@ static void run_plain(const struct plain_call *p, struct call *c)
 		case 'v':
 			a[count++] = (long)c->argument[n];
 			a[count++] = (long)c->length[n];
+			break;
+		case 'x': /* a value and flags */
+			xattr = (struct xattr_args){(uint64_t)(uintptr_t)c->argument[n], (uint32_t)c->length[n],
+						    (uint32_t)number(c, n + 1)};
+			a[count++] = (long)&xattr;
+			a[count++] = sizeof(xattr);
+			n++;
 			break;
 		case 't':
 		case 'T':
