@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libmount.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,98 +11,14 @@
 #include "../lib/fd.h"
 #include "paths.h"
 
-struct entry {
-	uint64_t id;
-	dev_t dev;
-	char *root;   /* path in its file system */
-	char *target; /* where it is mounted */
-	bool readonly;
-};
-
-struct cow_host {
-	size_t count;
-	struct entry *entries;
-};
-
 struct cow_reach_piece {
 	dev_t dev;
 	char *path; /* in the file system, clean */
 	bool writable;
 };
 
-static char *copy_of(const char *s)
-{
-	char *copy = strdup(s);
-
-	if (copy == NULL)
-		abort();
-	return copy;
-}
-
-/* --- the host's mounts -------------------------------------------------------------------------------------------- */
-
-static void add_entry(struct cow_host *host, struct libmnt_fs *fs)
-{
-	const char *root = mnt_fs_get_root(fs), *target = mnt_fs_get_target(fs);
-	const char *options = mnt_fs_get_vfs_options(fs);
-
-	if (root == NULL || target == NULL)
-		return;
-	host->entries[host->count++] = (struct entry){
-		.id = (uint64_t)mnt_fs_get_id(fs),
-		.dev = mnt_fs_get_devno(fs),
-		.root = copy_of(root),
-		.target = copy_of(target),
-		.readonly = options != NULL && mnt_optstr_get_option(options, "ro", NULL, NULL) == 0,
-	};
-}
-
-struct cow_host *cow_host_load(struct cow_error **err)
-{
-	static const char path[] = "/proc/self/mountinfo";
-	struct libmnt_table *table = mnt_new_table_from_file(path);
-	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
-	struct cow_host *host = calloc(1, sizeof(*host));
-	struct libmnt_fs *fs;
-
-	if (iter == NULL || host == NULL)
-		abort();
-	if (table == NULL) {
-		cow_error_set(err, errno, "cannot read %s", path);
-		mnt_free_iter(iter);
-		free(host);
-		return NULL;
-	}
-	host->entries = calloc((size_t)mnt_table_get_nents(table) + 1, sizeof(*host->entries));
-	if (host->entries == NULL)
-		abort();
-	while (mnt_table_next_fs(table, iter, &fs) == 0)
-		add_entry(host, fs);
-	mnt_free_iter(iter);
-	mnt_unref_table(table);
-	return host;
-}
-
-void cow_host_free(struct cow_host *host)
-{
-	if (host == NULL)
-		return;
-	for (size_t i = 0; i < host->count; i++) {
-		free(host->entries[i].root);
-		free(host->entries[i].target);
-	}
-	free(host->entries);
-	free(host);
-}
-
-void cow_host_cleanup(struct cow_host **host)
-{
-	cow_host_free(*host);
-	*host = NULL;
-}
-
 /* The mount that an existing path is on, and its path relative to that mount's root. */
-static const struct entry *entry_of(const struct cow_host *host, const char *path, const char **below)
+static const struct cow_host_mount *entry_of(const struct cow_host *host, const char *path, const char **below)
 {
 	struct statx stx;
 
@@ -114,18 +29,16 @@ static const struct entry *entry_of(const struct cow_host *host, const char *pat
 		return NULL;
 	}
 	for (size_t i = 0; i < host->count; i++)
-		if (host->entries[i].id == stx.stx_mnt_id) {
-			*below = cow_path_below(path, host->entries[i].target);
+		if (host->mounts[i].id == stx.stx_mnt_id) {
+			*below = cow_path_below(path, host->mounts[i].target);
 			errno = ESTALE;
-			return *below != NULL ? &host->entries[i] : NULL;
+			return *below != NULL ? &host->mounts[i] : NULL;
 		}
 	errno = ESTALE;
 	return NULL;
 }
 
-/* --- what can be reached ------------------------------------------------------------------------------------------ */
-
-static void add_piece(struct cow_reach *reach, const struct entry *e, const char *below, const char *rest,
+static void add_piece(struct cow_reach *reach, const struct cow_host_mount *e, const char *below, const char *rest,
 		      bool writable)
 {
 	struct cow_reach_piece *grown = reallocarray(reach->pieces, reach->count + 1, sizeof(*grown));
@@ -141,10 +54,12 @@ static void add_piece(struct cow_reach *reach, const struct entry *e, const char
 /* How much of `path` exists: its length up to there. */
 static size_t existing(const char *path)
 {
-	cleanup_free char *head = copy_of(path);
+	cleanup_free char *head = strdup(path);
 	struct stat st;
 	char *slash;
 
+	if (head == NULL)
+		abort();
 	while (lstat(head, &st) != 0 && (errno == ENOENT || errno == ENOTDIR) && (slash = strrchr(head, '/')) != head)
 		*slash = '\0';
 	return stat(head, &st) == 0 ? strlen(head) : 1;
@@ -156,14 +71,14 @@ int cow_reach_of(const struct cow_host *host, const char *path, bool recursive, 
 	size_t n = existing(path);
 	cleanup_free char *head = strndup(path, n), *real = head != NULL ? realpath(head, NULL) : NULL;
 	const char *top_below = NULL;
-	const struct entry *top = real != NULL ? entry_of(host, real, &top_below) : NULL;
+	const struct cow_host_mount *top = real != NULL ? entry_of(host, real, &top_below) : NULL;
 
 	*reach = (struct cow_reach){.count = 0};
 	if (top == NULL)
 		return cow_error_set(err, errno, "cannot tell which file system %s is on", path);
 	add_piece(reach, top, top_below, path + n, !readonly);
 	for (size_t i = 0; recursive && i < host->count; i++) {
-		const struct entry *e = &host->entries[i];
+		const struct cow_host_mount *e = &host->mounts[i];
 		const char *below = cow_path_below(e->target, real);
 
 		if (below != NULL && *below != '\0')

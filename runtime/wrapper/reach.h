@@ -9,13 +9,7 @@
 #include <stddef.h>
 
 #include "../lib/error.h"
-
-struct cow_host; /* the mounts of our namespace, as they were when it was loaded */
-
-struct cow_host *cow_host_load(struct cow_error **err);
-void cow_host_free(struct cow_host *host);
-void cow_host_cleanup(struct cow_host **host);
-#define cleanup_host __attribute__((cleanup(cow_host_cleanup)))
+#include "host.h"
 
 struct cow_reach {
 	size_t count;
