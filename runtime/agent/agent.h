@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "../filter/filter.h"
@@ -104,6 +105,8 @@ int cow_target_link(const struct cow_target *t, const char *name); /* "cwd", "ro
 uint64_t cow_target_who(struct cow_target *t);
 bool cow_target_alone(const struct cow_target *t);                   /* the only thread of its process */
 bool cow_target_same_file(const struct cow_target *t, int a, int b); /* two descriptors of one open file description? */
+/* RLIMIT_FSIZE or RLIMIT_NOFILE as it holds for it now. 0 or an errno. */
+int cow_target_limit(const struct cow_target *t, int resource, rlim_t *limit);
 int cow_target_fd_flags(const struct cow_target *t, int fd, int *flags, long long *position);
 /* Puts srcfd in the target's table: at `at` (replacing), or as the call's result when send is true. Result or -errno.
  */

@@ -7,7 +7,6 @@
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "../lib/fd.h"
@@ -54,13 +53,13 @@ static int wish_mask(uint64_t flags)
 /* Can the target surely get a descriptor? Else the content is copied, and the kernel truncates it. */
 static bool has_fds_to_spare(const struct cow_target *t)
 {
-	struct rlimit limit;
 	struct stat st;
+	rlim_t limit;
 
 	/* The size of /proc/PID/fd is the count of descriptors (Linux 6.2; 0 before). */
-	if (prlimit(t->tid, RLIMIT_NOFILE, NULL, &limit) != 0 || fstatat(t->dir, "fd", &st, 0) != 0 || st.st_size == 0)
+	if (cow_target_limit(t, RLIMIT_NOFILE, &limit) != 0 || fstatat(t->dir, "fd", &st, 0) != 0 || st.st_size == 0)
 		return false;
-	return (rlim_t)st.st_size + SPARE_FDS < limit.rlim_cur;
+	return (rlim_t)st.st_size + SPARE_FDS < limit;
 }
 
 struct reopening {

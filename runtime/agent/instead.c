@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -269,15 +268,15 @@ static int read_change(struct change *c)
 /* RLIMIT_FSIZE is the target's: as inode_newsize_ok() in the kernel. */
 static int check_limit(const struct change *c, int object)
 {
-	struct rlimit limit;
 	struct stat st;
+	rlim_t limit;
+	int error;
 
 	if (c->call != COW_CALL_TRUNCATE || fstat(object, &st) != 0 || c->length <= st.st_size)
 		return 0;
-	if (prlimit(c->t->tid, RLIMIT_FSIZE, NULL, &limit) != 0)
-		return EPERM;
-	if (limit.rlim_cur == RLIM_INFINITY || (rlim_t)c->length <= limit.rlim_cur)
-		return 0;
+	error = cow_target_limit(c->t, RLIMIT_FSIZE, &limit);
+	if (error != 0 || limit == RLIM_INFINITY || (rlim_t)c->length <= limit)
+		return error;
 	if (cow_target_valid(c->t))
 		(void)syscall(SYS_tkill, c->t->tid, SIGXFSZ);
 	return EFBIG;

@@ -170,3 +170,30 @@ int cow_target_send_fd(const struct cow_target *t, int srcfd, bool cloexec)
 
 	return ioctl(t->listener->fd, SECCOMP_IOCTL_NOTIF_ADDFD, &add) < 0 ? -errno : COW_VERDICT_SENT;
 }
+
+int cow_target_limit(const struct cow_target *t, int resource, rlim_t *limit)
+{
+	const char *title = resource == RLIMIT_FSIZE ? "\nMax file size" : "\nMax open files";
+	cleanup_close int fd = -1;
+	unsigned long long number;
+	struct rlimit told;
+	char text[4096];
+	const char *line;
+	ssize_t n;
+
+	if (prlimit(t->tid, resource, NULL, &told) == 0) {
+		*limit = told.rlim_cur;
+		return 0;
+	}
+	/* Another user's, without CAP_SYS_RESOURCE: all may read the file. */
+	fd = openat(t->dir, "limits", O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n < 0)
+		return errno;
+	text[n] = '\0';
+	line = strstr(text, title);
+	if (line == NULL)
+		return EIO;
+	*limit = sscanf(line + strlen(title), "%llu", &number) == 1 ? (rlim_t)number : RLIM_INFINITY;
+	return 0;
+}

@@ -14,7 +14,8 @@ READERS = {"pread", "read", "mread", "fstat", "statx", "stat", "fgetxattr", "fli
 
 def stale_reader(call, plain, branch, known):
     """A program that opened an untouched file before another changed it keeps seeing the lower's content."""
-    stale = call[1] in READERS and known.left_behind(plain, branch) or copies_old(call, known)
+    by_descriptor = call[1] == "fstatat" and call[3] == "%"
+    stale = (call[1] in READERS or by_descriptor) and known.left_behind(plain, branch) or copies_old(call, known)
     if stale and call[1] == "read":
         for description in known.descriptors.named(call):
             description.astray = True
@@ -134,6 +135,14 @@ def stale_descriptor(call, plain, branch, known):
     return (reopens or call[1] in DESCRIPTORS) and len(plain) == len(branch) == 2 and known.left_behind(plain, branch)
 
 
+def stale_access(call, plain, branch, known):
+    """The same for access(2) of such a descriptor, unless it asks for writing."""
+    by_descriptor = call[1] == "faccessat2" and call[3] == "%" or call[1] == "access" and HANDLE.fullmatch(call[2])
+    mode = number(call[4] if call[1] == "faccessat2" else call[3]) if by_descriptor else os.W_OK
+    return mode & os.W_OK == 0 and {plain[0], branch[0]} == {"ok", "EACCES"} and \
+        any(known.was_replaced([description.inode]) for description in known.descriptors.named(call))
+
+
 def stale_directory(call, plain, branch, known):
     """A directory handle that another process or thread holds and only reads lists the directory as it was before its change."""
     gone = plain == ["ENOENT"] and branch[0] != "ENOENT" and tagged(branch, "id=") in known.replaced
@@ -239,7 +248,7 @@ def directory_times_alone(call, plain, branch, known):
     return known.nothing and any(word.startswith("mode=04") for word in plain) and all(a.startswith("mtime=") for a in differing)
 
 
-LIMITS = [link_count, stale_reader, astray, orphan, stale_program, stale_directory, stale_descriptor, old_path, way_through_handle,
+LIMITS = [link_count, stale_reader, astray, orphan, stale_program, stale_access, stale_directory, stale_descriptor, old_path, way_through_handle,
           shared_reading, parted_fifo, lock_across_copy_up, watched_copy_up, lonely_copy, late_deletion, kinds_in_listings,
           access_time_alone, directory_times_alone, path_only, path_only_flags, unreadable_path_only, link_by_descriptor]
 
