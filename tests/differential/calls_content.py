@@ -13,7 +13,7 @@ class ContentCalls:
     def content_calls(self):
         return [(14, self.open_file), (8, self.open_directory), (6, self.open_new), (4, self.reopen), (3, self.close), (6, self.write_some),
                 (3, self.truncate), (9, self.change_mode), (4, self.change_owner), (6, self.change_times), (6, self.change_xattr),
-                (3, self.map_file), (3, self.lock), (3, self.copy), (2, self.hand_over), (2, self.duplicate)]
+                (3, self.map_file), (3, self.lock), (3, self.copy), (2, self.hand_over), (2, self.duplicate), (1, self.change_flags)]
 
     def open_words(self, actor, slot, place, flags, mode="0644"):
         r = self.random
@@ -282,3 +282,7 @@ class ContentCalls:
         self.emit(actor, "dup", new, number)
         if slot is not None:
             actor.process.slots[new] = slot
+
+    def change_flags(self, actor):
+        number, _ = self.changeable_slot(actor, lambda s: actor.owns(s.node) and s.node.kind in ("file", "dir"))
+        self.emit(actor, "setflags", number, self.random.choice([0, 0x40, 0x80, 0xC0]))

@@ -14,7 +14,7 @@ SLOTS = {
 }
 ON_SLOT = re.compile("f(stat|chmod|chown|chdir|allocate|truncate|lock|setxattr|removexattr|listxattr|getxattr|statat|chmodat2?|chownat|"
                      "utimesat|accessat2?)|utimensat|setxattrat|removexattrat|statx|readdir|seek|tell|lseek|close|read|pread|write|"
-                     "pwrite|getfl|getfd|setlk|setofd")
+                     "pwrite|getfl|getfd|setlk|setofd|setflags")
 
 
 class Description:

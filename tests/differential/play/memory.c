@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -117,7 +119,22 @@ static void op_getfd(struct call *c)
 	say_value(c->result, syscall(SYS_fcntl, slot_fd(c, 0), F_GETFD));
 }
 
+/* setflags SLOT FLAGS, of those of chattr that mean nothing to anybody here. */
+static void op_setflags(struct call *c)
+{
+	const int ours = FS_NODUMP_FL | FS_NOATIME_FL;
+	int flags = 0;
+
+	if (ioctl(slot_fd(c, 0), FS_IOC_GETFLAGS, &flags) != 0) {
+		say_error(c->result, errno);
+		return;
+	}
+	flags = (flags & ~ours) | ((int)number(c, 1) & ours);
+	say_done(c->result, ioctl(slot_fd(c, 0), FS_IOC_SETFLAGS, &flags));
+}
+
 const struct named_operation memory_operations[] = {
-	{"mmap", op_mmap},     {"mread", op_mread}, {"mwrite", op_mwrite}, {"setlk", op_setlk}, {"flock", op_flock},
-	{"setofd", op_setofd}, {"getfl", op_getfl}, {"getfd", op_getfd},   {NULL, NULL},
+	{"mmap", op_mmap},         {"mread", op_mread},   {"mwrite", op_mwrite}, {"setlk", op_setlk},
+	{"flock", op_flock},       {"setofd", op_setofd}, {"getfl", op_getfl},   {"getfd", op_getfd},
+	{"setflags", op_setflags}, {NULL, NULL},
 };
