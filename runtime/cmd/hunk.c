@@ -2,18 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../lib/fd.h"
 #include "rows.h"
-
-extern char **environ;
 
 enum { BINARY_WITHIN = 8000 }; /* as git and diff take it */
 
@@ -25,6 +21,7 @@ static const char red[] = "\033[31m", green[] = "\033[32m", cyan[] = "\033[36m",
 /* What becomes of the lines: they are counted, or else printed. */
 struct sink {
 	const struct cow_style *style;
+	const char *old, *new; /* what stands behind --- and +++ */
 	struct cow_lines *lines;
 };
 
@@ -75,12 +72,12 @@ static void put_line(const char *line, size_t length, const struct cow_style *st
 	putchar('\n');
 }
 
-static void put_names(const struct cow_version *old, const struct cow_version *new, const struct cow_style *style)
+static void put_names(const struct sink *sink)
 {
-	const char *on = style->color ? bold : "";
-	const char *end = style->color ? off : "";
+	const char *on = sink->style->color ? bold : "";
+	const char *end = sink->style->color ? off : "";
 
-	printf("%s--- %s%s\n%s+++ %s%s\n", on, old->label, end, on, new->label, end);
+	printf("%s--- %s%s\n%s+++ %s%s\n", on, sink->old, end, on, sink->new, end);
 }
 
 /* --- new or gone ---------------------------------------------------------------------------------------------------
@@ -150,158 +147,108 @@ static int print_lines(int fd, char sign, const struct cow_style *style)
 	return in == NULL || ferror(in) ? -1 : 0;
 }
 
-static int take_whole(const struct cow_version *old, const struct cow_version *new, const struct sink *sink)
+static int take_whole(const struct cow_text *t, const struct sink *sink)
 {
-	const struct cow_version *only = old->fd >= 0 ? old : new;
-	ssize_t lines = count_lines(only->fd);
+	bool old = t->old >= 0;
+	int only = old ? t->old : t->new;
+	ssize_t lines = count_lines(only);
 	char range[32];
 
 	if (lines < 0)
 		return -1;
 	if (sink->lines != NULL) {
-		*(only == old ? &sink->lines->removed : &sink->lines->added) = (size_t)lines;
+		*(old ? &sink->lines->removed : &sink->lines->added) = (size_t)lines;
 		return 0;
 	}
 	if (lines == 0)
 		return 0;
-	put_names(old, new, sink->style);
+	put_names(sink);
 	snprintf(range, sizeof(range), lines == 1 ? "1" : "1,%zd", lines);
-	printf("%s@@ -%s +%s @@%s\n", sink->style->color ? cyan : "", only == old ? range : "0,0",
-	       only == old ? "0,0" : range, sink->style->color ? off : "");
-	return print_lines(only->fd, only == old ? '-' : '+', sink->style);
+	printf("%s@@ -%s +%s @@%s\n", sink->style->color ? cyan : "", old ? range : "0,0", old ? "0,0" : range,
+	       sink->style->color ? off : "");
+	return print_lines(only, old ? '-' : '+', sink->style);
 }
 
-/* --- diff(1) -------------------------------------------------------------------------------------------------------
+/* --- changed -------------------------------------------------------------------------------------------------------
  */
 
-/* Starts diff with the two files as descriptors 3 and 4. 0 or an errno. */
-static int start_diff(const struct cow_version *old, const struct cow_version *new, int out, pid_t *pid)
+static void take_lines(struct cow_pairs *pairs, const struct cow_text *t, const struct sink *sink)
 {
-	/* No shell, and no name that a container chose. */
-	static char *const argv[] = {
-		(char *)"diff",      (char *)"-u", (char *)"--text", (char *)"--", (char *)"/dev/fd/3",
-		(char *)"/dev/fd/4", NULL};
-	/* Above what they are to become, so that neither is overwritten before it is used. */
-	cleanup_close int a = fcntl(old->fd, F_DUPFD_CLOEXEC, 10);
-	cleanup_close int b = fcntl(new->fd, F_DUPFD_CLOEXEC, 10);
-	posix_spawn_file_actions_t actions;
-	int error;
+	const char *line;
+	size_t length;
 
-	if (a < 0 || b < 0)
-		return errno;
-	error = posix_spawn_file_actions_init(&actions);
-	if (error != 0)
-		return error;
-	error = posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-	if (error == 0)
-		error = posix_spawn_file_actions_adddup2(&actions, a, 3);
-	if (error == 0)
-		error = posix_spawn_file_actions_adddup2(&actions, b, 4);
-	if (error == 0)
-		error = posix_spawnp(pid, argv[0], &actions, NULL, argv, environ);
-	posix_spawn_file_actions_destroy(&actions);
-	return error;
-}
-
-static int wait_diff(pid_t pid, struct cow_error **err)
-{
-	int status;
-
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return cow_error_set(err, errno, "diff");
-	if (!WIFEXITED(status) || WEXITSTATUS(status) > 1)
-		return cow_error_set(err, 0, "diff(1) failed");
-	return 0;
-}
-
-/* The first two lines name the files: ours stand for them. Takes the descriptor. */
-static int take_output(int fd, const struct cow_version *old, const struct cow_version *new, const struct sink *sink)
-{
-	cleanup_file FILE *in = fdopen(fd, "r");
-	cleanup_free char *line = NULL;
-	size_t room = 0;
-	ssize_t n;
-
-	if (in == NULL) {
-		close(fd);
-		return -1;
-	}
-	for (size_t number = 0; (n = getline(&line, &room, in)) > 0; number++) {
-		if (number == 0 && sink->lines == NULL)
-			put_names(old, new, sink->style);
-		if (number < 2)
-			continue;
+	for (bool first = true; (line = cow_pairs_line(pairs, t->pair, &length)) != NULL; first = false) {
 		if (sink->lines == NULL) {
-			put_line(line, (size_t)n, sink->style);
+			if (first)
+				put_names(sink);
+			put_line(line, length, sink->style);
 		} else {
 			sink->lines->added += *line == '+' ? 1 : 0;
 			sink->lines->removed += *line == '-' ? 1 : 0;
 		}
 	}
-	return ferror(in) ? -1 : 0;
-}
-
-static int run_diff(const struct cow_version *old, const struct cow_version *new, const struct sink *sink,
-		    struct cow_error **err)
-{
-	int ends[2];
-	pid_t pid;
-	int error;
-
-	if (pipe2(ends, O_CLOEXEC) != 0)
-		return cow_error_set(err, errno, "pipe");
-	error = start_diff(old, new, ends[1], &pid);
-	close(ends[1]);
-	if (error != 0) {
-		close(ends[0]);
-		return cow_error_set(err, error, "cannot run diff");
-	}
-	if (take_output(ends[0], old, new, sink) != 0)
-		error = errno;
-	if (wait_diff(pid, err) != 0)
-		return -1;
-	return error == 0 ? 0 : cow_error_set(err, error, "cannot read what diff says");
 }
 
 /* -------------------------------------------------------------------------------------------------------------------
  */
 
-static int take(const struct cow_version *old, const struct cow_version *new, const struct sink *sink,
-		struct cow_error **err)
+int cow_text_add(struct cow_pairs *pairs, struct cow_text *t, const char *path, struct cow_error **err)
 {
-	int a = old->fd >= 0 ? is_binary(old->fd) : 0;
-	int b = new->fd >= 0 ? is_binary(new->fd) : 0;
+	int binary = t->old >= 0 ? is_binary(t->old) : 0;
+	ssize_t index;
 
-	if (a < 0 || b < 0)
-		return cow_error_set(err, errno, "cannot read %s", a < 0 ? old->label : new->label);
-	if (a > 0 || b > 0) {
-		if (sink->lines != NULL)
-			sink->lines->binary = true;
-		else
-			printf("Binary files %s and %s differ\n", old->label, new->label);
-		return 0;
+	if (binary == 0 && t->new >= 0)
+		binary = is_binary(t->new);
+	if (binary < 0)
+		return cow_error_set(err, errno, "cannot read %s", path);
+	if (binary > 0) {
+		cow_text_clear(t);
+		t->kind = COW_TEXT_BINARY;
+	} else if (t->old >= 0 && t->new >= 0) {
+		t->kind = COW_TEXT_PAIR;
+		index = cow_pairs_add(pairs, &t->old, t->new, path);
+		if (index < 0)
+			return cow_error_set(err, errno, "cannot compare %s", path);
+		t->pair = (size_t)index;
+	} else {
+		t->kind = COW_TEXT_WHOLE;
+		cow_pairs_note(pairs, t->old >= 0 ? t->old : t->new);
 	}
-	if (old->fd >= 0 && new->fd >= 0)
-		return run_diff(old, new, sink, err);
-	if (take_whole(old, new, sink) != 0)
-		return cow_error_set(err, errno, "cannot read %s", old->fd >= 0 ? old->label : new->label);
 	return 0;
 }
 
-int cow_hunks_print(const struct cow_version *old, const struct cow_version *new, const struct cow_style *style,
-		    struct cow_error **err)
+static int take(struct cow_pairs *pairs, const struct cow_text *t, const struct sink *sink)
 {
-	const struct sink sink = {style, NULL};
-
-	return take(old, new, &sink, err);
+	if (t->kind == COW_TEXT_WHOLE)
+		return take_whole(t, sink);
+	if (t->kind == COW_TEXT_PAIR)
+		take_lines(pairs, t, sink);
+	else if (sink->lines != NULL)
+		sink->lines->binary = true;
+	else
+		printf("Binary files %s and %s differ\n", sink->old, sink->new);
+	return 0;
 }
 
-int cow_hunks_count(const struct cow_version *old, const struct cow_version *new, struct cow_lines *lines,
-		    struct cow_error **err)
+int cow_text_print(struct cow_pairs *pairs, const struct cow_text *t, const char *old, const char *new,
+		   const struct cow_style *style, struct cow_error **err)
 {
-	const struct sink sink = {NULL, lines};
+	const struct sink sink = {style, old, new, NULL};
+
+	return take(pairs, t, &sink) == 0 ? 0 : cow_error_set(err, errno, "cannot read %s", t->old >= 0 ? old : new);
+}
+
+int cow_text_count(struct cow_pairs *pairs, const struct cow_text *t, const char *path, struct cow_lines *lines,
+		   struct cow_error **err)
+{
+	const struct sink sink = {.lines = lines};
 
 	memset(lines, 0, sizeof(*lines));
-	return take(old, new, &sink, err);
+	return take(pairs, t, &sink) == 0 ? 0 : cow_error_set(err, errno, "cannot read %s", path);
+}
+
+void cow_text_clear(struct cow_text *t)
+{
+	cow_close_fd(&t->old);
+	cow_close_fd(&t->new);
 }

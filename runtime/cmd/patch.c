@@ -1,7 +1,6 @@
 /*
- * git knows files, symbolic links and one execute bit, and no renames of directories. So a renamed directory becomes
- * the renames of all files in it, and what git cannot say (owners, other modes, empty directories, devices) stands in
- * lines that begin with "# " between the files, which both programs pass over.
+ * The changes of a branch, file by file. They wait in a queue until there are enough for one diff(1) to compare; then
+ * each is printed in its turn.
  */
 #include "patch.h"
 
@@ -19,26 +18,15 @@
 #include "../branch/beneath.h"
 #include "../lib/fd.h"
 #include "command.h"
-#include "hunk.h"
+#include "entry.h"
 
 struct printer {
 	const struct cow_style *style;
 	struct cow_error **err;
+	struct cow_pairs pairs;
+	size_t count;
+	struct cow_entry queue[COW_PAIRS_MAX];
 };
-
-/* One version of a file. */
-struct side {
-	bool exists;
-	int fd; /* its content; -1: none, or none that is text */
-	struct stat st;
-	const char *path; /* as it is shown; not owned */
-};
-
-static void side_cleanup(struct side *s)
-{
-	cow_close_fd(&s->fd);
-}
-#define cleanup_side __attribute__((cleanup(side_cleanup)))
 
 /* --- reading -------------------------------------------------------------------------------------------------------
  */
@@ -56,7 +44,7 @@ static int open_target(int link)
 }
 
 /* Fills in exists, st and fd. What vanished meanwhile does not exist. */
-static int read_side(struct side *s, int root, const char *path, bool one_mount)
+static int read_side(struct cow_side *s, int root, const char *path, bool one_mount)
 {
 	cleanup_close int fd = cow_beneath_open(root, path, O_PATH, one_mount);
 
@@ -74,182 +62,78 @@ static int read_side(struct side *s, int root, const char *path, bool one_mount)
 	return s->fd >= 0 ? 0 : -1;
 }
 
-static int compare_content(const struct side *a, const struct side *b)
-{
-	enum { ROOM = 1 << 16 };
-	cleanup_free char *buf = NULL;
-
-	/* What was only renamed need not be read. */
-	if (a->st.st_ino == b->st.st_ino && a->st.st_dev == b->st.st_dev)
-		return 1;
-	buf = malloc(2 * (size_t)ROOM);
-	for (off_t at = 0; buf != NULL;) {
-		ssize_t n = pread(a->fd, buf, ROOM, at);
-		ssize_t m = n < 0 ? -1 : pread(b->fd, buf + ROOM, ROOM, at);
-
-		if (m < 0)
-			return -1;
-		if (n != m || memcmp(buf, buf + ROOM, (size_t)n) != 0)
-			return 0;
-		if (n == 0)
-			return 1;
-		at += n;
-	}
-	return -1;
-}
-
-/* --- one file ------------------------------------------------------------------------------------------------------
+/* --- the queue -----------------------------------------------------------------------------------------------------
  */
 
-/* "a/PATH" as git writes it; caller frees. */
-static char *lettered(char letter, const char *path)
+static int flush(struct printer *p, struct cow_error **err)
 {
-	cleanup_free char *full = NULL;
+	int error = cow_pairs_start(&p->pairs, err);
 
-	if (asprintf(&full, "%c/%s", letter, path) < 0)
+	for (size_t i = 0; i < p->count && error == 0; i++)
+		error = cow_entry_print(&p->queue[i], &p->pairs, p->style, err);
+	if (cow_pairs_finish(&p->pairs, error == 0 ? err : NULL) != 0)
+		error = -1;
+	for (size_t i = 0; i < p->count; i++)
+		cow_entry_clear(&p->queue[i]);
+	p->count = 0;
+	return error;
+}
+
+/* Takes what the sides own. */
+static int put(struct printer *p, struct cow_side *old, struct cow_side *new)
+{
+	struct cow_entry *e = &p->queue[p->count];
+
+	e->old = *old;
+	e->new = *new;
+	old->fd = new->fd = -1;
+	old->path = new->path = NULL;
+	if (cow_entry_prepare(e, &p->pairs, p->err) != 0) {
+		cow_entry_clear(e);
+		return -1;
+	}
+	p->count++;
+	return p->count == COW_PAIRS_MAX || cow_pairs_full(&p->pairs) ? flush(p, p->err) : 0;
+}
+
+static char *copy_of(const char *path)
+{
+	char *copy = strdup(path);
+
+	if (copy == NULL)
 		abort();
-	return cow_quote_path(full);
+	return copy;
 }
 
-/* What stands behind --- and +++: a tab ends a name with blanks, as git and patch have it. */
-static char *label_of(char letter, const struct side *s)
+static int put_both(struct printer *p, struct cow_side *old, struct cow_side *new)
 {
-	cleanup_free char *name = s->exists ? lettered(letter, s->path) : strdup("/dev/null");
-	char *label = NULL;
+	cleanup_side struct cow_side gone = {.fd = -1};
+	cleanup_side struct cow_side none = {.fd = -1};
 
-	if (name == NULL || asprintf(&label, "%s%s", name, strchr(name, ' ') != NULL ? "\t" : "") < 0)
-		abort();
-	return label;
-}
-
-static bool git_knows(const struct side *s)
-{
-	return s->exists && (S_ISREG(s->st.st_mode) || S_ISLNK(s->st.st_mode));
-}
-
-static unsigned git_mode(const struct side *s)
-{
-	if (S_ISLNK(s->st.st_mode))
-		return 0120000;
-	return (s->st.st_mode & 0100) != 0 ? 0100755 : 0100644;
-}
-
-/* What no line of a patch tells of two versions. `alone`: nothing else will be said of them. */
-static void print_attributes(const struct side *old, const struct side *new, bool alone)
-{
-	cleanup_free char *path = cow_quote_path(new->path);
-	unsigned was = old->st.st_mode & 07777;
-	unsigned is = new->st.st_mode & 07777;
-
-	if (was != is && (alone || ((was ^ is) & ~0111U) != 0)) {
-		printf("# mode %04o -> %04o: %s\n", was, is, path);
-		alone = false;
-	}
-	if (old->st.st_uid != new->st.st_uid || old->st.st_gid != new->st.st_gid) {
-		printf("# owner %u:%u -> %u:%u: %s\n", old->st.st_uid, old->st.st_gid, new->st.st_uid, new->st.st_gid,
-		       path);
-		alone = false;
-	}
-	if (alone)
-		printf("# times or extended attributes: %s\n", path);
-}
-
-static void print_header(const struct printer *p, const struct side *old, const struct side *new)
-{
-	const char *on = p->style->color ? "\033[1m" : "";
-	const char *off = p->style->color ? "\033[0m" : "";
-	cleanup_free char *a = lettered('a', old->path);
-	cleanup_free char *b = lettered('b', new->path);
-
-	printf("%sdiff --git %s %s%s\n", on, a, b, off);
-	if (!old->exists)
-		printf("%snew file mode %06o%s\n", on, git_mode(new), off);
-	else if (!new->exists)
-		printf("%sdeleted file mode %06o%s\n", on, git_mode(old), off);
-	else if (git_mode(old) != git_mode(new))
-		printf("%sold mode %06o%s\n%snew mode %06o%s\n", on, git_mode(old), off, on, git_mode(new), off);
-	if (strcmp(old->path, new->path) != 0) {
-		cleanup_free char *from = cow_quote_path(old->path);
-		cleanup_free char *to = cow_quote_path(new->path);
-
-		printf("%srename from %s%s\n%srename to %s%s\n", on, from, off, on, to, off);
-	}
-}
-
-/* Regular files and links, of one type if there are two. */
-static int print_known(const struct printer *p, const struct side *old, const struct side *new)
-{
-	cleanup_free char *old_label = label_of('a', old);
-	cleanup_free char *new_label = label_of('b', new);
-	const struct cow_version a = {old->fd, old_label};
-	const struct cow_version b = {new->fd, new_label};
-	int same = 0;
-
-	if (old->exists && new->exists) {
-		bool alone;
-
-		same = compare_content(old, new);
-		if (same < 0)
-			return cow_error_set(p->err, errno, "cannot read %s", new->path);
-		/* A header with nothing in it and nothing below it is an error for git apply. */
-		alone = same && git_mode(old) == git_mode(new) && strcmp(old->path, new->path) == 0;
-		print_attributes(old, new, alone);
-		if (alone)
-			return 0;
-	}
-	print_header(p, old, new);
-	return same ? 0 : cow_hunks_print(&a, &b, p->style, p->err);
-}
-
-static void print_unknown(const struct side *old, const struct side *new)
-{
-	const struct side *one = new->exists ? new : old;
-	cleanup_free char *from = cow_quote_path(old->path);
-	cleanup_free char *path = cow_quote_path(one->path);
-
-	if (old->exists && new->exists && strcmp(old->path, new->path) != 0)
-		printf("# rename %s: %s -> %s\n", cow_type_name(one->st.st_mode), from, path);
-	else if (!old->exists || !new->exists)
-		printf("# %s %s: %s\n", new->exists ? "new" : "deleted", cow_type_name(one->st.st_mode), path);
-	if (old->exists && new->exists)
-		print_attributes(old, new, strcmp(old->path, new->path) == 0);
-}
-
-static int print_one(const struct printer *p, const struct side *old, const struct side *new)
-{
-	const struct side gone = {.fd = -1, .path = old->path};
-	const struct side none = {.fd = -1, .path = new->path};
-
+	if (!old->exists || !new->exists || (old->st.st_mode & S_IFMT) == (new->st.st_mode &S_IFMT))
+		return put(p, old, new);
 	/* Where the type changes git wants two patches. */
-	if (old->exists && new->exists && (old->st.st_mode & S_IFMT) != (new->st.st_mode &S_IFMT)) {
-		int error = print_one(p, old, &gone);
-
-		return error != 0 ? error : print_one(p, &none, new);
-	}
-	if (git_knows(old) || git_knows(new))
-		return print_known(p, old, new);
-	if (old->exists || new->exists)
-		print_unknown(old, new);
-	return 0;
+	gone.path = copy_of(old->path);
+	none.path = copy_of(new->path);
+	return put(p, old, &gone) != 0 || put(p, &none, new) != 0 ? -1 : 0;
 }
 
 /* `old` of the lower, `path` of the upper, NULL for none; is: the new content is that of this lower path; or NULL. */
-static int print_change(const struct printer *p, const struct cow_diff *d, const char *old, const char *path,
-			const char *is)
+static int print_change(struct printer *p, const struct cow_diff *d, const char *old, const char *path, const char *is)
 {
-	cleanup_free char *shown_old = old != NULL ? cow_shown_path(d->branch, d->tree, old) : NULL;
-	cleanup_free char *shown = path != NULL ? cow_shown_path(d->branch, d->tree, path) : NULL;
-	cleanup_side struct side a = {.fd = -1, .path = shown_old != NULL ? shown_old : shown};
-	cleanup_side struct side b = {.fd = -1, .path = shown != NULL ? shown : shown_old};
+	cleanup_side struct cow_side a = {.fd = -1};
+	cleanup_side struct cow_side b = {.fd = -1};
 	int error = 0;
 
+	a.path = cow_shown_path(d->branch, d->tree, old != NULL ? old : path);
+	b.path = cow_shown_path(d->branch, d->tree, path != NULL ? path : old);
 	if (old != NULL)
 		error = read_side(&a, d->lower, old, false);
 	if (error == 0 && path != NULL)
 		error = is != NULL ? read_side(&b, d->lower, is, false) : read_side(&b, d->upper, path, true);
 	if (error != 0)
 		return cow_error_set(p->err, errno, "cannot read %s", b.path);
-	return print_one(p, &a, &b);
+	return put_both(p, &a, &b);
 }
 
 /* --- directories that were renamed ---------------------------------------------------------------------------------
@@ -266,7 +150,7 @@ static int not_dots(const struct dirent *de)
 }
 
 /* All files below an untouched lower directory. */
-static int print_moved_lower(const struct printer *p, const struct cow_diff *d, const char *old, const char *path)
+static int print_moved_lower(struct printer *p, const struct cow_diff *d, const char *old, const char *path)
 {
 	cleanup_close int at = cow_beneath_open(d->lower, old, O_PATH, false);
 	struct dirent **list;
@@ -280,6 +164,8 @@ static int print_moved_lower(const struct printer *p, const struct cow_diff *d, 
 	count = scandirat(at, ".", &list, not_dots, compare_names);
 	if (count < 0)
 		return cow_error_set(p->err, errno, "cannot read %s", old);
+	/* However deep it goes. */
+	cow_close_fd(&at);
 	for (int i = 0; i < count; i++) {
 		cleanup_free char *from = cow_name_join(old, list[i]->d_name);
 		cleanup_free char *to = cow_name_join(path, list[i]->d_name);
@@ -293,7 +179,7 @@ static int print_moved_lower(const struct printer *p, const struct cow_diff *d, 
 }
 
 /* What went along with a renamed directory; what was changed in it, or moved by itself, has a row of its own. */
-static int print_moved(const struct printer *p, const struct cow_diff *d, const struct cow_node *top)
+static int print_moved(struct printer *p, const struct cow_diff *d, const struct cow_node *top)
 {
 	const struct cow_node *end = cow_node_next(top, false);
 
@@ -316,7 +202,7 @@ static int print_moved(const struct printer *p, const struct cow_diff *d, const 
 /* -------------------------------------------------------------------------------------------------------------------
  */
 
-static int print_row(const struct printer *p, const struct cow_row *row)
+static int print_row(struct printer *p, const struct cow_row *row)
 {
 	const struct cow_change *c = row->change;
 
@@ -333,10 +219,18 @@ static int print_row(const struct printer *p, const struct cow_row *row)
 
 int cow_patch_print(const struct cow_rows *rows, const struct cow_style *style, struct cow_error **err)
 {
-	const struct printer p = {style, err};
+	cleanup_free struct printer *p = calloc(1, sizeof(*p));
+	int error = 0;
 
-	for (size_t i = 0; i < rows->count; i++)
-		if (print_row(&p, &rows->list[i]) != 0)
-			return -1;
-	return cow_command_flush(err);
+	if (p == NULL)
+		abort();
+	p->style = style;
+	p->err = err;
+	cow_pairs_init(&p->pairs);
+	for (size_t i = 0; i < rows->count && error == 0; i++)
+		error = print_row(p, &rows->list[i]);
+	/* What comes before the one that failed is good. */
+	if (flush(p, error == 0 ? err : NULL) != 0)
+		error = -1;
+	return error == 0 ? cow_command_flush(err) : -1;
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -22,20 +23,40 @@ static int open_regular(int root, const char *path, bool one_mount)
 	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? cow_beneath_reopen(fd) : -1;
 }
 
-static int count(const struct cow_row *row, struct cow_lines *lines, struct cow_error **err)
-{
-	const struct cow_change *c = row->change;
-	const char *shown = row->path != NULL ? row->path : row->old;
-	cleanup_close int a = c->op == 'R' ? -1 : open_regular(row->diff->lower, c->old, false);
-	bool twin = c->node != NULL && c->node->twin; /* its content is the lower's */
-	cleanup_close int b = c->op == 'R' ? -1
-			      : twin       ? open_regular(row->diff->lower, c->node->mark, false)
-					   : open_regular(row->diff->upper, c->path, true);
-	const struct cow_version old = {a, shown};
-	const struct cow_version new = {b, shown};
+/* A row that waits until there are enough for one diff(1). */
+struct counted {
+	const struct cow_row *row;
+	bool has_text;
+	struct cow_text text;
+};
 
-	memset(lines, 0, sizeof(*lines));
-	return a < 0 && b < 0 ? 0 : cow_hunks_count(&old, &new, lines, err);
+struct counter {
+	struct cow_error **err;
+	struct cow_pairs pairs;
+	struct cow_lines sum;
+	size_t count;
+	struct counted queue[COW_PAIRS_MAX];
+};
+
+static const char *shown_path(const struct cow_row *row)
+{
+	return row->path != NULL ? row->path : row->old;
+}
+
+static int prepare(struct counted *c, const struct cow_row *row, struct cow_pairs *pairs, struct cow_error **err)
+{
+	const struct cow_change *change = row->change;
+	bool twin = change->node != NULL && change->node->twin; /* its content is the lower's */
+
+	c->row = row;
+	c->text = (struct cow_text){.old = -1, .new = -1};
+	if (change->op != 'R') {
+		c->text.old = open_regular(row->diff->lower, change->old, false);
+		c->text.new = twin ? open_regular(row->diff->lower, change->node->mark, false)
+				   : open_regular(row->diff->upper, change->path, true);
+	}
+	c->has_text = c->text.old >= 0 || c->text.new >= 0;
+	return c->has_text ? cow_text_add(pairs, &c->text, shown_path(row), err) : 0;
 }
 
 /* Signs in proportion, but at least one of each kind there is. */
@@ -72,20 +93,57 @@ static void print_row(const struct cow_row *row, const struct cow_lines *lines)
 	putchar('\n');
 }
 
+static int flush(struct counter *c, struct cow_error **err)
+{
+	int error = cow_pairs_start(&c->pairs, err);
+
+	for (size_t i = 0; i < c->count && error == 0; i++) {
+		const struct counted *one = &c->queue[i];
+		struct cow_lines lines = {0};
+
+		if (one->has_text)
+			error = cow_text_count(&c->pairs, &one->text, shown_path(one->row), &lines, err);
+		if (error == 0)
+			print_row(one->row, &lines);
+		c->sum.added += lines.added;
+		c->sum.removed += lines.removed;
+	}
+	if (cow_pairs_finish(&c->pairs, error == 0 ? err : NULL) != 0)
+		error = -1;
+	for (size_t i = 0; i < c->count; i++)
+		cow_text_clear(&c->queue[i].text);
+	c->count = 0;
+	return error;
+}
+
+static int put(struct counter *c, const struct cow_row *row)
+{
+	struct counted *one = &c->queue[c->count];
+
+	if (prepare(one, row, &c->pairs, c->err) != 0) {
+		cow_text_clear(&one->text);
+		return -1;
+	}
+	c->count++;
+	return c->count == COW_PAIRS_MAX || cow_pairs_full(&c->pairs) ? flush(c, c->err) : 0;
+}
+
 int cow_patch_stat(const struct cow_rows *rows, struct cow_error **err)
 {
-	struct cow_lines sum = {0};
+	cleanup_free struct counter *c = calloc(1, sizeof(*c));
+	int error = 0;
 
-	for (size_t i = 0; i < rows->count; i++) {
-		struct cow_lines lines;
-
-		if (count(&rows->list[i], &lines, err) != 0)
-			return -1;
-		print_row(&rows->list[i], &lines);
-		sum.added += lines.added;
-		sum.removed += lines.removed;
-	}
+	if (c == NULL)
+		abort();
+	c->err = err;
+	cow_pairs_init(&c->pairs);
+	for (size_t i = 0; i < rows->count && error == 0; i++)
+		error = put(c, &rows->list[i]);
+	if (flush(c, error == 0 ? err : NULL) != 0)
+		error = -1;
+	if (error != 0)
+		return -1;
 	printf(" %zu change%s, %zu line%s added, %zu line%s removed\n", rows->count, rows->count == 1 ? "" : "s",
-	       sum.added, sum.added == 1 ? "" : "s", sum.removed, sum.removed == 1 ? "" : "s");
+	       c->sum.added, c->sum.added == 1 ? "" : "s", c->sum.removed, c->sum.removed == 1 ? "" : "s");
 	return cow_command_flush(err);
 }

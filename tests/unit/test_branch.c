@@ -3,7 +3,10 @@
 #include "../../runtime/cmd/branch.h"
 #include "branch_fixture.h"
 
-static char output[1 << 16];
+#include <sys/resource.h>
+
+static char output[1 << 18];
+static rlim_t open_files; /* for the next one that is run; 0: as many as there are */
 
 /* Runs it in a process of its own; `output` gets what it says. The status. */
 static int run(struct fixture *f, ...)
@@ -24,6 +27,9 @@ static int run(struct fixture *f, ...)
 	fflush(stdout);
 	pid = fork();
 	if (pid == 0) {
+		struct rlimit limit = {open_files, open_files};
+
+		must(open_files == 0 || setrlimit(RLIMIT_NOFILE, &limit) == 0);
 		setenv("COWRUN_STORE", f->store, 1);
 		dup2(fileno(out), STDOUT_FILENO);
 		dup2(fileno(out), STDERR_FILENO);
@@ -130,6 +136,64 @@ static void diffs(void)
 	ok(run(&f, "diff", "--stat", "b", NULL) == 0 && says(" M a | 1 +\n") && says(" M bin | binary\n") &&
 		   says(" 9 changes"),
 	   "--stat");
+	fixture_close(&f);
+}
+
+/* What one diff(1) for each file makes of the two trees. */
+static const char file_by_file[] =
+	"export LC_ALL=C; (cd lower; find * -type f; cd ../upper; find * -type f) | sort -u | while IFS= read -r f; do "
+	"l=lower/$f u=upper/$f; printf 'diff --git a/%s b/%s\\n' \"$f\" \"$f\"; "
+	"if ! test -e \"$l\"; then "
+	"printf 'new file mode 100644\\n--- /dev/null\\n+++ b/%s\\n@@ -0,0 +1 @@\\n+new\\n' \"$f\"; "
+	"elif ! test -e \"$u\"; then "
+	"printf 'deleted file mode 100644\\n--- a/%s\\n+++ /dev/null\\n@@ -1 +0,0 @@\\n-%s\\n' \"$f\" \"$(cat $l)\"; "
+	"elif cmp -s \"$l\" \"$u\"; then printf 'old mode 100644\\nnew mode 100755\\n'; "
+	"elif grep -q bin \"$u\"; then printf 'Binary files a/%s and b/%s differ\\n' \"$f\" \"$f\"; "
+	"else diff -u --text --label \"a/$f\" --label \"b/$f\" \"$l\" \"$u\" || :; fi; done >want";
+
+static bool as_wanted(struct fixture *f)
+{
+	cleanup_free char *path = NULL;
+	cleanup_close int fd = -1;
+	cleanup_free char *want = NULL;
+
+	must(asprintf(&path, "%s/want", f->dir) > 0);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	want = fd >= 0 ? cow_read_to_end(fd, sizeof(output), NULL) : NULL;
+	return want != NULL && strlen(want) > 20000 && strcmp(want, output) == 0;
+}
+
+static void many_diffs(void)
+{
+	static const rlim_t limits[] = {0, 400, 150, 64, 32};
+	cleanup_free char *upper = NULL;
+	struct fixture f;
+	bool all = true;
+	char path[64];
+
+	fixture_open(&f, "mkdir 1 2 3; for i in $(seq 100 299); do for d in 1 2 3; do echo $d.$i >$d/f$i; done; done");
+	split(&f, "", "");
+	for (char d[] = "1"; *d <= '3'; ++*d) {
+		split(&f, d, d);
+		for (int i = 100; i < 300; i++) {
+			snprintf(path, sizeof(path), "%s/f%d", d, i);
+			copy_up(&f, path, path);
+		}
+	}
+	in_upper(
+		&f,
+		"for f in ?/f*; do case $f in *1) rm $f ;; *2) chmod 755 $f ;; *3) printf 'bin\\0' >$f ;; "
+		"*4) printf 'no end' >>$f ;; *5) echo '-- x' >$f; echo new >$f.new ;; *) echo more >>$f ;; esac; done");
+	upper = cow_branch_path(f.store, "b", 0, "upper");
+	shell("cd '%s' && ln -s '%s' upper && { %s; }", f.dir, upper, file_by_file);
+	for (size_t i = 0; i < sizeof(limits) / sizeof(*limits); i++) {
+		open_files = limits[i];
+		all = all && run(&f, "diff", "b", NULL) == 0 && as_wanted(&f);
+		all = all && run(&f, "diff", "--stat", "b", NULL) == 0 &&
+		      says(" 660 changes, 480 lines added, 120 lines removed\n");
+	}
+	open_files = 0;
+	ok(all, "more files than one diff(1) compares at a time, with few and with many descriptors");
 	fixture_close(&f);
 }
 
@@ -250,6 +314,7 @@ int main(void)
 	usage();
 	lists();
 	diffs();
+	many_diffs();
 	commits();
 	interrupted();
 	discards();
