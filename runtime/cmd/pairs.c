@@ -137,8 +137,7 @@ static int start_diff(char *old, char *new, int out, pid_t *pid)
 	posix_spawn_file_actions_t actions;
 	int error;
 
-	/* So that what it says is the same everywhere, as is what is said without it; and it need not look for a zone.
-	 */
+	/* What it says is the same everywhere, as is what is said without it; and it need not look for a time zone. */
 	if (setenv("LC_ALL", "C", 1) != 0 || setenv("TZ", "UTC0", 1) != 0)
 		return errno;
 	error = posix_spawn_file_actions_init(&actions);

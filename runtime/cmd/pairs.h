@@ -58,7 +58,8 @@ int cow_pairs_start(struct cow_pairs *p, struct cow_error **err);
  * have become equal. Pairs are asked for in order, and until NULL. It is good until the next call.
  */
 const char *cow_pairs_line(struct cow_pairs *p, size_t index, size_t *length);
-/* To be called in any case after it was started, and for what was only added; then there are no pairs. 0 or -1 with
- * *err.
+/*
+ * To be called in any case, whether it was started or not, and whether all lines were taken; there are no pairs any
+ * more then. 0 or -1 with *err: diff failed, or said something of which no pair is.
  */
 int cow_pairs_finish(struct cow_pairs *p, struct cow_error **err);

@@ -102,6 +102,49 @@ EOF
   [[ ! -e $T/patched/src/util.h ]]
 }
 
+# What git knows of a tree.
+git_knows_of() {
+  (cd "$1" && find . -name .git -prune -o ! -type d -printf '%P %y %l ' \( -type l -o -perm /u+x -printf 'x ' -o -true \) \
+    \( -type f -exec sha256sum {} \; -o -printf '\n' \)) | sort
+}
+
+@test "diff: a patch of more files than one diff(1) compares at a time, of all kinds, with few descriptors" {
+  mkdir "$LOWER/much" "$LOWER/much/a b" "$LOWER/much/"$'new\nline' "$LOWER/much/old"
+  for i in {100..219}; do
+    for dir in "a b" $'new\nline' old; do
+      printf '%s\n' one two "$i" four >"$LOWER/much/$dir/f$i"
+    done
+  done
+  in_branch <<'EOF'
+i=0
+for f in much/*/f*; do
+  case $((i++ % 12)) in
+  0) rm "$f" ;;
+  1) chmod 0755 "$f" ;;
+  2) printf 'no end' >>"$f" ;;
+  3) rm "$f" && ln -s "to $f" "$f" ;;
+  4) echo new >"$f new" ;;
+  5) mv "$f" "$f.moved" ;;
+  6) printf '\0' >"$f.bin" ;;
+  7) printf -- '-- a\n++ b\ndiff -ru a b\n' >"$f" && chmod 0700 "$f" ;;
+  8) mv "$f" "$f.other" && sed -i 's/one/two/' "$f.other" ;;
+  *) sed -i 's/two/2/; 1i first' "$f" ;;
+  esac
+done
+mv much/old much/renamed
+EOF
+  branch diff "$ID" >"$T/patch"
+  (ulimit -n 64 && branch diff "$ID" >"$T/patch.64" && branch diff --stat "$ID" >"$T/stat.64")
+  cmp "$T/patch" "$T/patch.64"
+  branch diff --stat "$ID" | cmp - "$T/stat.64"
+  cp -a "$LOWER" "$T/patched"
+  (cd "$T/patched" && git init -q . && git apply --exclude='*.bin' "$T/patch")
+  branch commit "$ID"
+  rm "$T/before" # The lower was changed on purpose.
+  find "$LOWER" -name '*.bin' -delete
+  diff <(git_knows_of "$LOWER") <(git_knows_of "$T/patched")
+}
+
 # committed_is_seen: commits $ID; the lower must then be what a second container shows of the branch.
 committed_is_seen() {
   what_is_seen
