@@ -103,6 +103,12 @@ int cow_target_fd(const struct cow_target *t, int fd);             /* what its d
 int cow_target_link(const struct cow_target *t, const char *name); /* "cwd", "root" */
 /* A number for the thread that no other one has or had, or 0. */
 uint64_t cow_target_who(struct cow_target *t);
+/*
+ * Is `name` of that directory its own process's below /proc: self, thread-self, or its number there? Whatever pid
+ * namespace the agent is in.
+ */
+bool cow_target_is_at(const struct cow_target *t, int dir, const char *name);
+bool cow_on_procfs(int fd);
 bool cow_target_alone(const struct cow_target *t);                   /* the only thread of its process */
 bool cow_target_same_file(const struct cow_target *t, int a, int b); /* two descriptors of one open file description? */
 /* RLIMIT_FSIZE or RLIMIT_NOFILE as it holds for it now. 0 or an errno. */

@@ -10,12 +10,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "../lib/fd.h"
@@ -106,23 +104,14 @@ static void walk_fast(struct walk *w)
 	w->p = slash + 1;
 }
 
-static bool on_procfs(int fd)
-{
-	struct statfs fs;
-
-	return fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
-}
-
-/* Opens one component without following it; /proc/self is the target's, whatever pid namespace the agent is in. */
+/*
+ * Opens one component without following it. Nobody is refused the links of his own process, whatever credentials this
+ * thread of it has; others with these would be.
+ */
 static int open_component(const struct walk *w, const char *name)
 {
-	if ((strcmp(name, "self") == 0 || strcmp(name, "thread-self") == 0) && on_procfs(w->at)) {
-		struct stat st;
-
-		if (fstatat(w->at, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
-			return fcntl(w->target->dir, F_DUPFD_CLOEXEC, 3);
-	}
-	return openat(w->at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	return cow_target_is_at(w->target, w->at, name) ? fcntl(w->target->dir, F_DUPFD_CLOEXEC, 3)
+							: openat(w->at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 }
 
 /* Opened when it is first needed, for that takes longer than most walks. */
@@ -200,7 +189,7 @@ static int step_magic(struct walk *w, int link, const char *name, int *object)
 {
 	int fd;
 
-	if (!on_procfs(link))
+	if (!cow_on_procfs(link))
 		return 0;
 	fd = openat2_path(w->at, name, 0, RESOLVE_NO_MAGICLINKS);
 	if (fd >= 0 || errno != ELOOP) {

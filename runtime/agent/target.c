@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "../lib/fd.h"
@@ -74,27 +76,78 @@ int cow_target_link(const struct cow_target *t, const char *name)
 	return openat(t->dir, name, O_PATH | O_CLOEXEC);
 }
 
-/* Its number, which is given again, and the time of its start. */
-uint64_t cow_target_who(struct cow_target *t)
+/* When a process or thread began (proc_pid_stat(5)), or 0. */
+static unsigned long long began(int dirfd, const char *stat)
 {
-	cleanup_close int fd = -1;
-	unsigned long long started;
+	cleanup_close int fd = openat(dirfd, stat, O_RDONLY | O_CLOEXEC);
+	unsigned long long at = 0;
 	char text[1024];
 	const char *p;
-	ssize_t n;
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
-	if (t->who != 0 || (fd = openat(t->dir, "stat", O_RDONLY | O_CLOEXEC)) < 0)
-		return t->who;
-	n = read(fd, text, sizeof(text) - 1);
 	text[n < 0 ? 0 : n] = '\0';
-	/* After the name, which may hold anything: state, and then 18 numbers (proc_pid_stat(5)). */
+	/* After the name, which may hold anything: state, and then 18 numbers. */
 	p = strrchr(text, ')');
 	for (int i = 0; i < 20 && p != NULL; i++)
 		p = strchr(p + 1, ' ');
-	if (p == NULL || sscanf(p, "%llu", &started) != 1)
-		return 0;
-	t->who = (uint64_t)started << 22 | (uint64_t)t->tid; /* PID_MAX_LIMIT is 1 << 22 */
+	return p != NULL && sscanf(p, "%llu", &at) == 1 ? at : 0;
+}
+
+/* Its number, which is given again, and the time of its start. */
+uint64_t cow_target_who(struct cow_target *t)
+{
+	unsigned long long at = t->who != 0 ? 0 : began(t->dir, "stat");
+
+	if (at != 0)
+		t->who = (uint64_t)at << 22 | (uint64_t)t->tid; /* PID_MAX_LIMIT is 1 << 22 */
 	return t->who;
+}
+
+/* The last number of a line of its status file: of its own pid namespace. 0: none. */
+static int last_number(const char *status, const char *name)
+{
+	const char *p = strstr(status, name);
+	int number = 0;
+	int used;
+
+	for (p = p != NULL ? p + strlen(name) : ""; *p != '\n' && sscanf(p, "%d%n", &number, &used) == 1; p += used)
+		;
+	return number;
+}
+
+/* Is `number` of that procfs the target's process, as its own getpid(2) has it? */
+static bool is_own_number(const struct cow_target *t, int procfs, const char *number)
+{
+	cleanup_close int fd = openat(t->dir, "status", O_RDONLY | O_CLOEXEC);
+	char text[4096], own[16], path[32];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	unsigned long long at;
+
+	text[n < 0 ? 0 : n] = '\0';
+	snprintf(own, sizeof(own), "%d", last_number(text, "\nNStgid:"));
+	if (strcmp(number, own) != 0)
+		return false;
+	/* In the procfs of another pid namespace it may be somebody else's. */
+	snprintf(path, sizeof(path), "%d/stat", last_number(text, "\nTgid:"));
+	at = began(t->agent->proc, path);
+	snprintf(path, sizeof(path), "%s/stat", own);
+	return at != 0 && at == began(procfs, path);
+}
+
+bool cow_on_procfs(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+}
+
+bool cow_target_is_at(const struct cow_target *t, int dir, const char *name)
+{
+	struct stat st;
+
+	if (strcmp(name, "self") == 0 || strcmp(name, "thread-self") == 0)
+		return cow_on_procfs(dir) && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode);
+	return *name >= '1' && *name <= '9' && cow_on_procfs(dir) && is_own_number(t, dir, name);
 }
 
 bool cow_target_alone(const struct cow_target *t)

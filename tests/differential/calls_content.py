@@ -78,9 +78,11 @@ class ContentCalls:
             return
         flags = self.random.choice([os.O_RDWR, os.O_WRONLY | os.O_TRUNC, os.O_RDONLY, os.O_WRONLY | os.O_APPEND])
         new = self.free_slot(actor)
-        way = self.random.choice([f"/proc/self/fd/{200 + number}", f"/dev/fd/{200 + number}"])
+        way = f"/dev/fd/{200 + number}"
+        if self.chance(0.5):
+            way, slot = self.slot_path(actor, lambda s: s.node.kind == "file")
         self.emit(actor, "openat", new, "-", way, hex(flags), 0)
-        if actor.may(slot.node, opened_for(flags)):
+        if slot is not None and actor.may(slot.node, opened_for(flags)):
             actor.process.slots[new] = Slot(slot.node, flags)
 
     def close(self, actor):
@@ -110,8 +112,8 @@ class ContentCalls:
             else:
                 self.emit(actor, "ftruncate", number, size)
         elif self.chance(0.2):
-            number, _ = self.slot(actor, lambda s: s.node.kind == "file" and actor.may(s.node, W))
-            self.emit(actor, "truncate", f"/proc/self/fd/{200 + number}", size)
+            path, _ = self.slot_path(actor, lambda s: s.node.kind == "file" and actor.may(s.node, W))
+            self.emit(actor, "truncate", path, size)
         else:
             node = self.node(actor, "file", "link", wish=lambda n: self.reachable(actor)(n) and actor.may(n, W))
             self.emit(actor, "truncate", self.plain(actor, self.place_of(node)), size)
@@ -125,6 +127,12 @@ class ContentCalls:
         if slot is not None and slot.node.kind == "dir" and slot.flags & os.O_PATH:
             return 31, None
         return number, slot
+
+    def changeable_path(self, actor):
+        path, slot = self.slot_path(actor, lambda s: actor.owns(s.node) and not s.flags & os.O_PATH)
+        if slot is not None and slot.node.kind == "dir" and slot.flags & os.O_PATH:
+            return "/proc/self/fd/231", None
+        return path, slot
 
     def change_mode(self, actor):
         mode = self.random.choice(MODES)
@@ -142,7 +150,8 @@ class ContentCalls:
             self.emit(actor, "fchmodat2", number, "%", octal(mode), hex(AT_EMPTY_PATH))
             node = slot.node if slot is not None else None
         elif way < 0.9:
-            self.emit(actor, "chmod", f"/proc/self/fd/{200 + number}", octal(mode))
+            path, slot = self.changeable_path(actor)
+            self.emit(actor, "chmod", path, octal(mode))
             node = slot.node if slot is not None else None
         else:
             self.emit(actor, "fchmodat2", *self.at(actor, self.place_of(node)), octal(mode), self.random.choice([0, hex(AT_NOFOLLOW)]))
@@ -164,7 +173,8 @@ class ContentCalls:
             self.emit(actor, "fchownat", number, "%", uid, gid, hex(AT_EMPTY_PATH))
             node = slot.node if slot is not None else None
         elif way < 0.65:
-            self.emit(actor, "chown", f"/proc/self/fd/{200 + number}", uid, gid)
+            path, slot = self.changeable_path(actor)
+            self.emit(actor, "chown", path, uid, gid)
             node = slot.node if slot is not None else None
         else:
             self.emit(actor, "fchownat", *self.at(actor, self.place_of(node)), uid, gid, self.random.choice([0, hex(AT_NOFOLLOW)]))
@@ -189,7 +199,7 @@ class ContentCalls:
         elif way < 0.6:
             self.emit(actor, "utimensat", number, "%", self.times(), hex(AT_EMPTY_PATH))
         elif way < 0.65:
-            self.emit(actor, "utimensat", "-", f"/proc/self/fd/{200 + number}", self.times(), 0)
+            self.emit(actor, "utimensat", "-", self.changeable_path(actor)[0], self.times(), 0)
         else:
             self.emit(actor, "utimensat", *self.at(actor, self.place_of(node)), self.times(), self.random.choice([0, hex(AT_NOFOLLOW)]))
 
@@ -216,7 +226,8 @@ class ContentCalls:
             self.emit(actor, "fsetxattr", number, name, value, flags)
             node = slot.node if slot is not None else None
         elif way < 0.65:
-            self.emit(actor, "setxattr", f"/proc/self/fd/{200 + number}", name, value, flags)
+            path, slot = self.changeable_path(actor)
+            self.emit(actor, "setxattr", path, name, value, flags)
             node = slot.node if slot is not None else None
         elif way < 0.7:
             how = self.random.choice([0, hex(AT_NOFOLLOW)])

@@ -33,7 +33,7 @@ class ReadCalls:
         elif way < 0.75:
             self.emit(actor, self.random.choice(["statx", "fstatat"]), number, "%", hex(AT_EMPTY_PATH))
         else:
-            self.emit(actor, "stat", f"/proc/self/fd/{200 + number}")
+            self.emit(actor, "stat", self.slot_path(actor)[0])
 
     def access(self, actor):
         node = self.node(actor, wish=self.reachable(actor))
@@ -54,7 +54,7 @@ class ReadCalls:
         if self.chance(0.5):
             self.emit(actor, "faccessat2", number, "%", mode, self.random.choice([hex(AT_EMPTY_PATH), hex(AT_EMPTY_PATH | AT_EACCESS)]))
         else:
-            self.emit(actor, "access", f"/proc/self/fd/{200 + number}", mode)
+            self.emit(actor, "access", self.slot_path(actor)[0], mode)
 
     def read_link(self, actor):
         node = self.node(actor, "link", wish=self.reachable(actor))
@@ -108,7 +108,7 @@ class ReadCalls:
         elif way < 0.8:
             self.emit(actor, "fgetxattr", number, name)
         elif way < 0.85:
-            self.emit(actor, "getxattr", f"/proc/self/fd/{200 + number}", name)
+            self.emit(actor, "getxattr", self.slot_path(actor)[0], name)
         else:
             self.emit(actor, "flistxattr", number)
 
@@ -119,7 +119,7 @@ class ReadCalls:
         if slot is not None and self.chance(0.3):
             self.emit(actor, "exec", number, "%", hex(AT_EMPTY_PATH))
         elif slot is not None and self.chance(0.1):
-            self.emit(actor, "exec", "-", f"/proc/self/fd/{200 + number}", 0)
+            self.emit(actor, "exec", "-", self.slot_path(actor, lambda s: s.node.runs)[0], 0)
         else:
             self.emit(actor, "exec", *self.at(actor, place), 0)
 

@@ -6,7 +6,7 @@ import re
 from compare import number, tagged
 
 FIRST_FD = 200
-NUMBER = re.compile("(?:/proc/(?:self|thread-self)/fd|/dev/fd)/([0-9]+)")
+NUMBER = re.compile("(?:/proc/(?:self|thread-self|@([0-9]))/fd|/dev/fd)/([0-9]+)")
 # The call's words that name a slot, by position after its name; calls on paths alone have none.
 SLOTS = {
     "openat": [1], "openat2": [1], "dup": [1], "sendfd": [0], "mkdirat": [0], "mknodat": [0], "unlinkat": [0], "renameat": [0, 2],
@@ -42,9 +42,9 @@ class Descriptors:
             return []
         actor, words = int(call[0]), call[2:]
         places = SLOTS.get(call[1], [0] if ON_SLOT.fullmatch(call[1]) else [])
-        slots = [int(words[n]) for n in places if n < len(words) and words[n].isdigit()]
-        slots += [int(found.group(1)) - FIRST_FD for word in words for found in [NUMBER.match(word)] if found]
-        return [d for d in (self.at(actor, slot) for slot in slots) if d is not None]
+        slots = [(actor, int(words[n])) for n in places if n < len(words) and words[n].isdigit()]
+        slots += [(int(found.group(1) or actor), int(found.group(2)) - FIRST_FD) for found in map(NUMBER.match, words) if found]
+        return [d for d in (self.at(*slot) for slot in slots) if d is not None]
 
     def hold(self, process, slot, description):
         self.slots[process][slot] = description

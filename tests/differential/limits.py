@@ -123,7 +123,7 @@ def same_events(plain, branch):
     return branch == plain or [event for event in branch if event != "4"] == [event for event in plain if event != "4"]
 
 
-HANDLE = re.compile("(/proc/(self|thread-self)/fd|/dev/fd)/[0-9]+")
+HANDLE = re.compile("(/proc/(self|thread-self|@[0-9])/fd|/dev/fd)/[0-9]+")
 DESCRIPTORS = {"dup", "recvfd", "setlk", "setofd", "flock"}
 
 
@@ -154,9 +154,13 @@ def lock_across_copy_up(call, plain, branch, known):
     return call[1] in ("flock", "setlk", "setofd") and plain[:1] == ["EAGAIN"] and branch[:1] == ["ok"]
 
 
+def runs_descriptor(call):
+    return call[1] == "exec" and (call[3] == "%" or HANDLE.fullmatch(call[3]) is not None)
+
+
 def old_path(call, plain, branch, known):
     """What /proc/self/fd/N shows of a descriptor that was opened before is the path from before the change."""
-    if call[1] == "exec" and call[3] == "%" and plain[:1] + branch[:1] == ["ok", "ok"]:
+    if runs_descriptor(call) and plain[:1] + branch[:1] == ["ok", "ok"]:
         return any(known.was_there(description.inode) for description in known.descriptors.named(call))
     if call[1] != "readlink" or not HANDLE.fullmatch(call[2]) or plain[:1] + branch[:1] != ["ok", "ok"]:
         return False
@@ -213,6 +217,14 @@ def goes_through_handle(call):
     return (call[1] in LOOKS or opens_for_reading(call)) and any(re.match(HANDLE.pattern + "/", word) for word in call[2:])
 
 
+def handle_of_another(call, plain, branch, known):
+    """What is changed, watched or gone to by a path through another process's handle on a directory from before its change is refused,
+    or looked for in what the directory was."""
+    names = known.descriptors.process
+    through = [found for word in call[2:] for found in [re.match("/proc/@([0-9])/fd/[0-9]+/", word)] if found]
+    return branch in (["EROFS"], ["EXDEV"], ["ENOENT"]) and any(names.get(int(found.group(1))) != names.get(int(call[0])) for found in through)
+
+
 def link_count(call, plain, branch, known):
     """The link count of an untouched file is the lower's, also after one of its names was deleted, or its tree linked."""
     others = [(a, b) for a, b in zip(plain, branch) if a != b and not a.startswith(("id=", "dev=", "atime="))]
@@ -222,7 +234,7 @@ def link_count(call, plain, branch, known):
 
 def stale_program(call, plain, branch, known):
     """So is a program that is executed by such a descriptor: not the file that is open for writing, or no program any more."""
-    if call[1] != "exec" or call[3] != "%" or plain not in (["ETXTBSY"], ["ENOEXEC"], ["EACCES"]):
+    if not runs_descriptor(call) or plain not in (["ETXTBSY"], ["ENOEXEC"], ["EACCES"]):
         return False
     # (a script's interpreter may be missing, or could not open a descriptor that closes on exec: ENOENT)
     return (branch[:1] == ["ok"] or branch == ["ENOENT"]) and \
@@ -250,7 +262,7 @@ def directory_times_alone(call, plain, branch, known):
 
 LIMITS = [link_count, stale_reader, astray, orphan, stale_program, stale_access, stale_directory, stale_descriptor, old_path, way_through_handle,
           shared_reading, parted_fifo, lock_across_copy_up, watched_copy_up, lonely_copy, late_deletion, kinds_in_listings,
-          access_time_alone, directory_times_alone, path_only, path_only_flags, unreadable_path_only, link_by_descriptor]
+          access_time_alone, directory_times_alone, path_only, path_only_flags, unreadable_path_only, link_by_descriptor, handle_of_another]
 
 
 def excuse(call, plain, branch, known):
@@ -261,7 +273,7 @@ def excuse(call, plain, branch, known):
 def spoils(call, plain, branch):
     """Is what follows an excused answer nothing to go by? Old content was copied, or there is no descriptor."""
     return call[1] == "copyrange" or (call[1].startswith("open") and plain[0] != branch[0]) or \
-        (plain[:1] == ["ok"] and branch == ["EACCES"]) or (plain[0] == "EBADF" and branch[0] == "ok")
+        (plain[:1] == ["ok"] and branch in (["EACCES"], ["EROFS"], ["EXDEV"], ["ENOENT"])) or (plain[0] == "EBADF" and branch[0] == "ok")
 
 
 def left_out(entry):

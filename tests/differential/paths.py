@@ -8,6 +8,7 @@ class Paths:
     def __init__(self, random, world):
         self.random = random
         self.world = world
+        self.actors = []  # all of them; the program's own list
 
     def relative(self, base, names):
         """From a directory to names below the top; None if it cannot be said."""
@@ -51,6 +52,15 @@ class Paths:
             if path is not None:
                 return number, path
         return None
+
+    def by_another(self, names):
+        """Through the working directory or a handle of some process."""
+        other = self.random.choice(self.actors)
+        found = self.handle(other, names) if self.random.random() < 0.5 else None
+        if found is not None:
+            return f"/proc/@{other.number}/fd/{FIRST_FD + found[0]}/{encode(found[1])}"
+        path = self.relative(other.files.cwd, names)
+        return None if path is None else f"/proc/@{other.number}/cwd/{encode(path)}"
 
     def decorate(self, path):
         r = self.random
@@ -105,6 +115,10 @@ class Paths:
                 path = self.relative(actor.files.cwd, names)
                 if path is not None:
                     return "-", encode(b"/proc/self/cwd/" + path)
+            elif way < 0.71 and actor.files.root is None:
+                path = self.by_another(names)
+                if path is not None:
+                    return "-", path
             else:
                 path = self.absolute(actor, names)
                 if path is not None:

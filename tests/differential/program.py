@@ -17,6 +17,7 @@ class Program(NameCalls, ContentCalls, ReadCalls):
         self.user = user
         uid = 1000 if user == "user" else 0
         self.actors = [Actor(0, Process(), Files(self.world.top), uid=uid, gid=uid, dac=uid == 0)]
+        self.paths.actors = self.actors
         self.lines = []
         self.fresh = 0
 
@@ -69,6 +70,16 @@ class Program(NameCalls, ContentCalls, ReadCalls):
         if not slots or self.chance(0.05):
             return self.random.randrange(24), None
         return self.random.choice(slots)
+
+    def slot_path(self, actor, wish=lambda s: True):
+        """A slot's path in /proc; sometimes of another process's."""
+        others = [a for a in self.actors if a.process is not actor.process]
+        if others and self.chance(0.2):
+            other = self.random.choice(others)
+            number, slot = self.slot(other, wish)
+            return f"/proc/@{other.number}/fd/{200 + number}", slot
+        number, slot = self.slot(actor, wish)
+        return f"/proc/self/fd/{200 + number}", slot
 
     def at(self, actor, place):
         return self.paths.write(actor, place)

@@ -11,11 +11,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 20000 };
+enum { PATIENCE_MS = 20000, NUMBER_ROOM = 16 };
 
 struct stage {
 	char line[LINE_ROOM];
 	struct result result;
+	pid_t pid; /* of its process */
 	bool started;
 };
 
@@ -38,13 +39,29 @@ int actor_inbox(int number, bool to_send)
 	return inbox[number % ACTORS][to_send ? 1 : 0];
 }
 
+/* "@N", which names do not have, is the number of actor N's process. */
+static void name_processes(const char *from, char *to, size_t room)
+{
+	size_t used = 0;
+
+	for (; *from != '\0' && used + NUMBER_ROOM < room; from++) {
+		if (from[0] == '@' && from[1] >= '0' && from[1] < '0' + ACTORS) {
+			used += (size_t)snprintf(to + used, room - used, "%d", (int)stages[from[1] - '0'].pid);
+			from++;
+		} else {
+			to[used++] = *from;
+		}
+	}
+	to[used] = '\0';
+}
+
 static void play_turn(int number)
 {
 	static __thread char line[LINE_ROOM];
 	struct call call = {.result = &stages[number].result};
 
 	call.result->length = 0;
-	strcpy(line, stages[number].line);
+	name_processes(stages[number].line, line, sizeof(line));
 	if (parse_call(line, &call))
 		run_call(&call);
 	else
@@ -56,6 +73,7 @@ static void *attend(void *data)
 	int number = (int)(intptr_t)data;
 	char byte;
 
+	stages[number].pid = getpid();
 	while (read(turn[number][0], &byte, 1) == 1 && byte == 'p') {
 		play_turn(number);
 		if (write(done[number][1], "d", 1) != 1)

@@ -4,7 +4,7 @@
  * A program is a text of lines "ACTOR CALL ARGUMENT...". Actors are processes and threads that are started by calls of
  * the program itself (spawn, thread) and wait for their turn: whoever plays, all others stand still, so that two runs
  * are comparable. Bytes of names are written as %XX where they are not printable; "@" is a null pointer, "%" alone the
- * empty string.
+ * empty string, @N in a path the number of actor N's process.
  *
  * Everything is done by system calls proper (syscall(2)): nothing of the C library comes between.
  */
