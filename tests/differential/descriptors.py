@@ -32,6 +32,7 @@ class Descriptors:
         self.process = {0: 0}  # of an actor; a process is named by its first
         self.slots = {0: {}}
         self.on_the_way = {}  # sent to an actor, not received yet
+        self.gone_to = {}  # of a process: by which description it came to its working directory
 
     def at(self, actor, slot):
         return self.slots[self.process.get(actor, 0)].get(slot)
@@ -69,6 +70,7 @@ class Descriptors:
         elif name == "spawn":
             child = int(words[0])
             self.process[child], self.slots[child] = child, {}
+            self.gone_to[child] = self.gone_to.get(process)
             for slot, description in self.slots[process].items():
                 self.hold(child, slot, description)
         elif name.startswith("open") or name == "creat":
@@ -81,6 +83,8 @@ class Descriptors:
         elif name == "recvfd":
             queue = self.on_the_way.get(actor)
             self.copy(process, int(words[0]), queue.pop(0) if queue else None)
+        elif name in ("chdir", "fchdir"):
+            self.gone_to[process] = self.at(actor, int(words[0])) if name == "fchdir" else None
         elif name == "close":
             self.slots[process].pop(int(words[0]), None)
 

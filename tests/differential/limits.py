@@ -225,6 +225,12 @@ def handle_of_another(call, plain, branch, known):
     return branch in (["EROFS"], ["EXDEV"], ["ENOENT"]) and any(names.get(int(found.group(1))) != names.get(int(call[0])) for found in through)
 
 
+def up_from_deleted(call, plain, branch, known):
+    """".." of a deleted directory that was gone to by a handle from before leads nowhere."""
+    here = known.descriptors.gone_to.get(known.descriptors.process.get(int(call[0]))) if call[0].isdigit() else None
+    return here is not None and branch == ["ENOENT"] and known.was_there(here.inode) and any(word.startswith("..") for word in call[2:])
+
+
 def link_count(call, plain, branch, known):
     """The link count of an untouched file is the lower's, also after one of its names was deleted, or its tree linked."""
     others = [(a, b) for a, b in zip(plain, branch) if a != b and not a.startswith(("id=", "dev=", "atime="))]
@@ -234,10 +240,11 @@ def link_count(call, plain, branch, known):
 
 def stale_program(call, plain, branch, known):
     """So is a program that is executed by such a descriptor: not the file that is open for writing, or no program any more."""
-    if not runs_descriptor(call) or plain not in (["ETXTBSY"], ["ENOEXEC"], ["EACCES"]):
+    if not runs_descriptor(call):
         return False
     # (a script's interpreter may be missing, or could not open a descriptor that closes on exec: ENOENT)
-    return (branch[:1] == ["ok"] or branch == ["ENOENT"]) and \
+    refused = plain in (["ETXTBSY"], ["ENOEXEC"], ["EACCES"]) and (branch[:1] == ["ok"] or branch == ["ENOENT"])
+    return (refused or plain[:1] == ["ok"] and branch in (["EACCES"], ["ENOEXEC"])) and \
         any(known.was_replaced([description.inode]) for description in known.descriptors.named(call))
 
 
@@ -262,7 +269,7 @@ def directory_times_alone(call, plain, branch, known):
 
 LIMITS = [link_count, stale_reader, astray, orphan, stale_program, stale_access, stale_directory, stale_descriptor, old_path, way_through_handle,
           shared_reading, parted_fifo, lock_across_copy_up, watched_copy_up, lonely_copy, late_deletion, kinds_in_listings,
-          access_time_alone, directory_times_alone, path_only, path_only_flags, unreadable_path_only, link_by_descriptor, handle_of_another]
+          access_time_alone, directory_times_alone, path_only, path_only_flags, unreadable_path_only, link_by_descriptor, handle_of_another, up_from_deleted]
 
 
 def excuse(call, plain, branch, known):
