@@ -25,27 +25,6 @@ static bool is_node(int fd, const struct cow_node *n)
 	return cow_ident_of(fd, &ident) == 0 && cow_ident_equal(&ident, &n->ident);
 }
 
-static int same_content(int a, int b)
-{
-	enum { ROOM = 1 << 16 };
-	cleanup_free char *buf = malloc(2 * (size_t)ROOM);
-
-	if (buf == NULL)
-		return -1;
-	for (off_t at = 0;;) {
-		ssize_t n = pread(a, buf, ROOM, at);
-		ssize_t m = n < 0 ? -1 : pread(b, buf + ROOM, ROOM, at);
-
-		if (n < 0 || m < 0)
-			return -1;
-		if (n != m || memcmp(buf, buf + ROOM, (size_t)n) != 0)
-			return 0;
-		if (n == 0)
-			return 1;
-		at += n;
-	}
-}
-
 static int same_target(int a, int b)
 {
 	char target_a[PATH_MAX], target_b[PATH_MAX];
@@ -62,7 +41,7 @@ static int same_file_content(int up, int low)
 	cleanup_close int a = cow_beneath_reopen(up);
 	cleanup_close int b = cow_beneath_reopen(low);
 
-	return a < 0 || b < 0 ? -1 : same_content(a, b);
+	return a < 0 || b < 0 ? -1 : cow_same_content(a, b);
 }
 
 static bool same_time(const struct cow_lower_stamp *stamp, const struct timespec *t)

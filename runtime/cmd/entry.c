@@ -47,28 +47,10 @@ static unsigned git_mode(const struct cow_side *s)
 	return (s->st.st_mode & 0100) != 0 ? 0100755 : 0100644;
 }
 
+/* 1, 0 or -1 with errno. What was only renamed need not be read. */
 static int compare_content(const struct cow_side *a, const struct cow_side *b)
 {
-	enum { ROOM = 1 << 16 };
-	cleanup_free char *buf = NULL;
-
-	/* What was only renamed need not be read. */
-	if (a->st.st_ino == b->st.st_ino && a->st.st_dev == b->st.st_dev)
-		return 1;
-	buf = malloc(2 * (size_t)ROOM);
-	for (off_t at = 0; buf != NULL;) {
-		ssize_t n = pread(a->fd, buf, ROOM, at);
-		ssize_t m = n < 0 ? -1 : pread(b->fd, buf + ROOM, ROOM, at);
-
-		if (m < 0)
-			return -1;
-		if (n != m || memcmp(buf, buf + ROOM, (size_t)n) != 0)
-			return 0;
-		if (n == 0)
-			return 1;
-		at += n;
-	}
-	return -1;
+	return a->st.st_ino == b->st.st_ino && a->st.st_dev == b->st.st_dev ? 1 : cow_same_content(a->fd, b->fd);
 }
 
 /* Takes from the sides what the text needs. Regular files and links, of one type if there are two. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
@@ -90,6 +91,27 @@ int cow_read_all(int fd, void *data, size_t size)
 		size -= (size_t)n;
 	}
 	return 0;
+}
+
+int cow_same_content(int a, int b)
+{
+	enum { ROOM = 1 << 16 };
+	cleanup_free char *buf = malloc(2 * (size_t)ROOM);
+
+	if (buf == NULL)
+		return -1;
+	for (off_t at = 0;;) {
+		ssize_t n = pread(a, buf, ROOM, at);
+		ssize_t m = n < 0 ? -1 : pread(b, buf + ROOM, ROOM, at);
+
+		if (n < 0 || m < 0)
+			return -1;
+		if (n != m || memcmp(buf, buf + ROOM, (size_t)n) != 0)
+			return 0;
+		if (n == 0)
+			return 1;
+		at += n;
+	}
 }
 
 char *cow_read_to_end(int fd, size_t max, size_t *size)

@@ -40,6 +40,8 @@ bool cow_same_object(int a, int b);
 /* write(2)/read(2) until all is done. 0, or -1 with errno; a read that ends early sets errno to 0. */
 int cow_write_all(int fd, const void *data, size_t size);
 int cow_read_all(int fd, void *data, size_t size);
+/* Have two readable descriptors the same content, from the start? 1, 0, or -1 with errno. */
+int cow_same_content(int a, int b);
 /* Whole content of a descriptor, NUL-terminated, at most `max` bytes (then errno EFBIG). NULL with errno. Caller frees.
  */
 char *cow_read_to_end(int fd, size_t max, size_t *size);

@@ -376,6 +376,28 @@ static inline void be_agent(void (*scenario)(struct fixture *f), const char *scr
 	exit(0); /* not _exit(): the leak checker speaks here */
 }
 
+static inline struct stat stat_of(const char *path)
+{
+	struct stat st;
+
+	CHECK(lstat(path, &st) == 0);
+	return st;
+}
+
+/* Are they one real file, and nothing else is? `paths` ends with NULL. */
+static inline bool one_file(struct fixture *f, const char *const *paths)
+{
+	size_t count = 0;
+
+	for (; paths[count] != NULL; count++)
+		if (kind_of(f, paths[count]) != COW_PLACE_UPPER ||
+		    !same_file(seen(f, "%s", paths[0]), seen(f, "%s", paths[count]))) {
+			printf("# %s\n", paths[count]);
+			return false;
+		}
+	return stat_of(seen(f, "%s", paths[0])).st_nlink == count;
+}
+
 /* `base`: where the scratch directory is made: "/var/tmp" for a real disk, "/dev/shm" for tmpfs. */
 static inline void scenario_at(const char *base, void (*scenario)(struct fixture *f), const char *what)
 {

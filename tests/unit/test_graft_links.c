@@ -8,28 +8,6 @@ static void link_lower(struct fixture *f, const char *old, const char *new)
 	CHECK(link(lower(f, "%s", old), lower(f, "%s", new)) == 0);
 }
 
-static nlink_t links_of(const char *path)
-{
-	struct stat st;
-
-	CHECK(lstat(path, &st) == 0);
-	return st.st_nlink;
-}
-
-/* Are they one real file now, and nothing else is? */
-static bool one_file(struct fixture *f, const char *const *paths)
-{
-	size_t count = 0;
-
-	for (; paths[count] != NULL; count++)
-		if (kind_of(f, paths[count]) != COW_PLACE_UPPER ||
-		    !same_file(seen(f, "%s", paths[0]), seen(f, "%s", paths[count]))) {
-			printf("# %s\n", paths[count]);
-			return false;
-		}
-	return links_of(seen(f, "%s", paths[0])) == count;
-}
-
 static const char *const everywhere[] = {"top", "beside", "src/deep/er/hard", "doc/hard", NULL};
 
 static void make_links(struct fixture *f)
@@ -95,7 +73,7 @@ static void moved_scenario(struct fixture *f)
 	CHECK(cow_tree_rename(f->tree, src, "b.c", src, "low", 0) == 0);
 	CHECK(cow_tree_copy_up(f->tree, src, "low", true, NULL, NULL) == 0);
 	CHECK(one_file(f, now) && has_text(seen(f, "top"), "") && !exists(seen(f, "src/gone")));
-	CHECK(has_text(outside, "top\n") && links_of(outside) == 6);
+	CHECK(has_text(outside, "top\n") && stat_of(outside).st_nlink == 6);
 }
 
 static int refuse(int staged, void *data)
@@ -153,7 +131,7 @@ static void killed_scenario(struct fixture *f)
 	stop(f);
 	start(f);
 	CHECK(same_file(seen(f, "doc/moved"), seen(f, "top")) && kind_of(f, "doc/moved") == COW_PLACE_UPPER);
-	CHECK(has_text(seen(f, "doc/moved"), "changed\n") && links_of(seen(f, "top")) == 4);
+	CHECK(has_text(seen(f, "doc/moved"), "changed\n") && stat_of(seen(f, "top")).st_nlink == 4);
 	CHECK(stat(seen(f, "doc"), &after) == 0 && before.st_mtim.tv_nsec == after.st_mtim.tv_nsec);
 	CHECK(count_entries(on_disk(f, "branches/b/trees/0/stage")) == 0);
 	/* The copy itself was deleted: then there is only what the lower has. */
@@ -239,7 +217,7 @@ static void many_scenario(struct fixture *f)
 
 		for (int d = 1; d < DIRS; d++)
 			CHECK(same_file(seen(f, "d0/f%d", i), seen(f, "d%d/f%d", d, i)));
-		CHECK(links_of(seen(f, "d0/f%d", i)) == DIRS || !copied);
+		CHECK(stat_of(seen(f, "d0/f%d", i)).st_nlink == DIRS || !copied);
 	}
 	CHECK(f->tree->claims == NULL);
 }

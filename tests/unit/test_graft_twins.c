@@ -7,14 +7,6 @@
 
 #include "../../runtime/branch/diff.h"
 
-static struct stat stat_of(const char *path)
-{
-	struct stat st;
-
-	CHECK(lstat(path, &st) == 0);
-	return st;
-}
-
 static int as_oneself(const struct cow_caller *caller, int (*what)(void *data), void *data)
 {
 	(void)caller;
@@ -64,19 +56,6 @@ static int move(struct fixture *f, const char *from, const char *old, const char
 static bool untouched(struct fixture *f, const char *path, const char *of)
 {
 	return kind_of(f, path) == COW_PLACE_GRAFT && same_file(seen(f, "%s", path), lower(f, "%s", of));
-}
-
-static bool one_copy(struct fixture *f, const char *const *paths)
-{
-	size_t count = 0;
-
-	for (; paths[count] != NULL; count++)
-		if (kind_of(f, paths[count]) != COW_PLACE_UPPER ||
-		    !same_file(seen(f, "%s", paths[0]), seen(f, "%s", paths[count]))) {
-			printf("# %s\n", paths[count]);
-			return false;
-		}
-	return stat_of(seen(f, "%s", paths[0])).st_nlink == count;
 }
 
 /* "A x, M y": what a diff lists. */
@@ -129,15 +108,15 @@ static void name_scenario(struct fixture *f)
 	CHECK(twin(f, "top", "doc", "more") == EEXIST && twin(f, "top", "doc", "readme") == EEXIST);
 	CHECK(staged(f) == waiting && f->tree->reserved == 0);
 	/* By the old name and by the new one. */
-	CHECK(copy_up(f, "", "top") == 0 && one_copy(f, tops));
+	CHECK(copy_up(f, "", "top") == 0 && one_file(f, tops));
 	write_file(seen(f, "top"), "changed\n");
 	CHECK(has_text(seen(f, "doc/more"), "changed\n") && has_text(lower(f, "top"), "top\n"));
-	CHECK(copy_up(f, "empty", "leaf") == 0 && one_copy(f, leaves));
+	CHECK(copy_up(f, "empty", "leaf") == 0 && one_file(f, leaves));
 	CHECK(has_text(seen(f, "src/deep/er/leaf"), "leaf\n") && f->tree->stats.copy_ups == 2);
 	CHECK(changes_are(f, "A doc/more, A empty/leaf, M top"));
 	stop(f);
 	start(f);
-	CHECK(one_copy(f, tops) && one_copy(f, leaves));
+	CHECK(one_file(f, tops) && one_file(f, leaves));
 }
 
 static void without_handles_scenario(struct fixture *f)
@@ -148,7 +127,7 @@ static void without_handles_scenario(struct fixture *f)
 	start(f);
 	CHECK(twin(f, "top", "doc", "more") == 0 && twin(f, "src/a.c", "doc", "a") == 0);
 	CHECK(move(f, "doc", "more", "doc", "moved") == 0);
-	CHECK(copy_up(f, "", "top") == 0 && one_copy(f, tops));
+	CHECK(copy_up(f, "", "top") == 0 && one_file(f, tops));
 	CHECK(copy_up(f, "src", "a.c") == 0 && same_file(seen(f, "doc/a"), seen(f, "src/a.c")));
 }
 
@@ -171,7 +150,7 @@ static void moved_scenario(struct fixture *f, bool restart)
 		start(f);
 		CHECK(untouched(f, "doc/one", "top") && untouched(f, "src/two", "top"));
 	}
-	CHECK(copy_up(f, "src", "two") == 0 && one_copy(f, tops));
+	CHECK(copy_up(f, "src", "two") == 0 && one_file(f, tops));
 	CHECK(changes_are(f, "A empty/three, D src/b.c, A src/two, R doc/one"));
 }
 
@@ -197,7 +176,7 @@ static void hidden_scenario(struct fixture *f)
 	stop(f);
 	start(f);
 	CHECK(untouched(f, "twin", "doc/readme") && twin(f, "papers/readme", "", "again") == 0);
-	CHECK(copy_up(f, "", "twin") == 0 && one_copy(f, names) && f->tree->stats.copy_ups == 1);
+	CHECK(copy_up(f, "", "twin") == 0 && one_file(f, names) && f->tree->stats.copy_ups == 1);
 	CHECK(changes_are(f, "A again, R papers, A twin"));
 }
 
@@ -210,11 +189,11 @@ static void alone_scenario(struct fixture *f)
 	start(f);
 	CHECK(twin(f, "src/deep/er/leaf", "empty", "leaf") == 0 && twin(f, "doc/readme", "empty", "readme") == 0);
 	CHECK(move(f, "empty", "readme", "", "top") == 0 && untouched(f, "top", "doc/readme"));
-	CHECK(kind_of(f, "doc") == COW_PLACE_GRAFT && copy_up(f, "", "top") == 0 && one_copy(f, readmes));
+	CHECK(kind_of(f, "doc") == COW_PLACE_GRAFT && copy_up(f, "", "top") == 0 && one_file(f, readmes));
 	stop(f);
 	start(f);
-	CHECK(kind_of(f, "src") == COW_PLACE_GRAFT && copy_up(f, "empty", "leaf") == 0 && one_copy(f, leaves));
-	CHECK(one_copy(f, readmes));
+	CHECK(kind_of(f, "src") == COW_PLACE_GRAFT && copy_up(f, "empty", "leaf") == 0 && one_file(f, leaves));
+	CHECK(one_file(f, readmes));
 }
 
 /* Of a lower file that has several names already. */
@@ -226,7 +205,7 @@ static void linked_scenario(struct fixture *f)
 	      link(lower(f, "top"), lower(f, "doc/hard")) == 0);
 	start(f);
 	CHECK(twin(f, "src/deep/hard", "", "twin") == 0 && twin(f, "top", "src", "twin") == 0);
-	CHECK(copy_up(f, "", "twin") == 0 && one_copy(f, names));
+	CHECK(copy_up(f, "", "twin") == 0 && one_file(f, names));
 	CHECK(changes_are(f, "A src/twin, A twin"));
 }
 
@@ -456,7 +435,7 @@ static void killed_scenario(struct fixture *f)
 	CHECK(placeholder >= 0 && cow_mark_set(f->branch, placeholder, "top") == 0);
 	stop(f);
 	start(f);
-	CHECK(one_copy(f, names) && has_text(seen(f, "doc/moved"), "changed\n"));
+	CHECK(one_file(f, names) && has_text(seen(f, "doc/moved"), "changed\n"));
 	CHECK(changes_are(f, "A doc/moved, M top"));
 }
 
