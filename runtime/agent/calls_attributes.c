@@ -37,6 +37,9 @@ static int modify_by(struct cow_target *t, enum cow_call call, int fd, int now)
 
 	if (fstat(now, &st) != 0)
 		return cow_verdict_of(errno);
+	/* With those that share its position, if that can be done. */
+	if (S_ISDIR(st.st_mode) && cow_freshen(t, fd) == 0 && cow_quick_handle(t, fd))
+		return COW_VERDICT_CONTINUE;
 	/* It only names the file, and any descriptor will do for that. */
 	if (call == COW_CALL_LANDLOCK_ADD_RULE || S_ISDIR(st.st_mode) ||
 	    (S_ISREG(st.st_mode) && !is_path_only(t, fd))) {

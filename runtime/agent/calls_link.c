@@ -67,6 +67,14 @@ static int link_instead(struct cow_target *t, int object, int newdir, const char
 	return cow_verdict_of(cow_creds_run(&creds, link_errand, &linking));
 }
 
+static bool is_orphan(const struct cow_target *t, int object)
+{
+	for (size_t i = 0; i < t->agent->ntrees; i++)
+		if (cow_tree_is_orphan(t->agent->trees[i], object))
+			return true;
+	return false;
+}
+
 /* linkat(fd, "", …, AT_EMPTY_PATH) */
 static int link_by_fd(struct cow_target *t, int fd, int newdir, const char *new)
 {
@@ -79,6 +87,8 @@ static int link_by_fd(struct cow_target *t, int fd, int newdir, const char *new)
 	int flags;
 	int verdict;
 
+	if (object >= 0 && is_orphan(t, object))
+		return link_instead(t, object, newdir, new);
 	if (tree == NULL || fstat(object, &st) != 0 || S_ISDIR(st.st_mode))
 		return cow_do_create(t, newdir, new, false);
 	if (!cow_needs_work(place)) {
@@ -229,6 +239,8 @@ static int link_copy(struct naming *n)
 	cleanup_close int now = -1;
 	int verdict;
 
+	if (from->magic && is_orphan(n->t, from->object))
+		return link_instead(n->t, from->object, n->newdir, n->new);
 	if (cow_needs_work(from->object_place) &&
 	    (verdict = cow_prepare_object(n->t, from, false, NULL, NULL, &now)) != 0)
 		return verdict;

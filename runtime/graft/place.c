@@ -44,6 +44,13 @@ enum cow_place_kind cow_tree_place(struct cow_tree *t, int fd)
 	return cow_tree_place_of(t, mount);
 }
 
+bool cow_tree_is_orphan(const struct cow_tree *t, int fd)
+{
+	struct stat st;
+
+	return cow_mount_id(fd) == t->shadow_mount && fstat(fd, &st) == 0 && st.st_nlink == 0;
+}
+
 dev_t cow_tree_device(const struct cow_tree *t)
 {
 	return t->upper_dev;

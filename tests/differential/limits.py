@@ -243,7 +243,8 @@ def stale_program(call, plain, branch, known):
     if not runs_descriptor(call):
         return False
     # (a script's interpreter may be missing, or could not open a descriptor that closes on exec: ENOENT)
-    refused = plain in (["ETXTBSY"], ["ENOEXEC"], ["EACCES"]) and (branch[:1] == ["ok"] or branch == ["ENOENT"])
+    # (what it was may run where what it has become is killed by a signal)
+    refused = (plain in (["ETXTBSY"], ["ENOEXEC"], ["EACCES"]) or plain[0].startswith("status=")) and (branch[:1] == ["ok"] or branch == ["ENOENT"])
     return (refused or plain[:1] == ["ok"] and branch in (["EACCES"], ["ENOEXEC"])) and \
         any(known.was_replaced([description.inode]) for description in known.descriptors.named(call))
 

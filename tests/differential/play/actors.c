@@ -73,7 +73,6 @@ static void *attend(void *data)
 	int number = (int)(intptr_t)data;
 	char byte;
 
-	stages[number].pid = getpid();
 	while (read(turn[number][0], &byte, 1) == 1 && byte == 'p') {
 		play_turn(number);
 		if (write(done[number][1], "d", 1) != 1)
@@ -96,6 +95,7 @@ int actor_fork(int number)
 		attend((void *)(intptr_t)number);
 		_exit(0);
 	}
+	stages[number].pid = pid;
 	stages[number].started = true;
 	return 0;
 }
@@ -109,6 +109,7 @@ int actor_thread(int number)
 	if (pthread_create(&thread, NULL, attend, (void *)(intptr_t)number) != 0)
 		return EAGAIN;
 	pthread_detach(thread);
+	stages[number].pid = getpid();
 	stages[number].started = true;
 	return 0;
 }
