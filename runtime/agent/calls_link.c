@@ -17,6 +17,27 @@
 
 #include "../lib/fd.h"
 
+/* fs.protected_hardlinks (proc_sys_fs(5)); if it cannot be told, then yes. */
+static bool is_protected(const struct cow_target *t)
+{
+	cleanup_close int fd = openat(t->agent->proc, "sys/fs/protected_hardlinks", O_RDONLY | O_CLOEXEC);
+	char on = '1';
+
+	return fd < 0 || read(fd, &on, 1) != 1 || on != '0';
+}
+
+/* may_linkat() and safe_hardlink_source() in the kernel: 0 or EPERM. */
+static int may_link(const struct cow_target *t, const struct cow_creds *creds, int object, const struct stat *st)
+{
+	const mode_t group_runs = S_ISGID | S_IXGRP;
+
+	if (cow_creds_owns(creds, st) || !is_protected(t))
+		return 0;
+	if (!S_ISREG(st->st_mode) || (st->st_mode & S_ISUID) != 0 || (st->st_mode & group_runs) == group_runs)
+		return EPERM;
+	return cow_creds_permit(creds, object, R_OK | W_OK) == 0 ? 0 : EPERM;
+}
+
 struct linking {
 	char object[40]; /* /proc/self/fd/N */
 	int parent;
@@ -58,7 +79,9 @@ static int link_instead(struct cow_target *t, int object, int newdir, const char
 		return verdict;
 	/* One that was deleted and stands in the shadow would be EXDEV, for the kernel looks at the mounts first. */
 	if (fstat(object, &st) == 0 && st.st_nlink == 0) {
-		error = cow_creds_permit(&creds, parent, W_OK | X_OK);
+		error = may_link(t, &creds, object, &st);
+		if (error == 0)
+			error = cow_creds_permit(&creds, parent, W_OK | X_OK);
 		return cow_verdict_of(error != 0 ? error : ENOENT);
 	}
 	snprintf(linking.object, sizeof(linking.object), "/proc/self/fd/%d", object);
@@ -87,8 +110,9 @@ static int link_by_fd(struct cow_target *t, int fd, int newdir, const char *new)
 	int flags;
 	int verdict;
 
-	if (object >= 0 && is_orphan(t, object))
-		return link_instead(t, object, newdir, new);
+	/* Whether it is his own descriptor the kernel asks before it looks at the new name. */
+	if (object >= 0 && is_orphan(t, object) && link_instead(t, object, newdir, new) == -ENOENT)
+		return -ENOENT;
 	if (tree == NULL || fstat(object, &st) != 0 || S_ISDIR(st.st_mode))
 		return cow_do_create(t, newdir, new, false);
 	if (!cow_needs_work(place)) {
@@ -123,15 +147,6 @@ static void naming_cleanup(struct naming *n)
 	cow_location_close(&n->to);
 	cow_close_fd(&n->parent);
 	cow_creds_free(&n->creds);
-}
-
-/* fs.protected_hardlinks (proc_sys_fs(5)); if it cannot be told, then yes. */
-static bool is_protected(const struct cow_target *t)
-{
-	cleanup_close int fd = openat(t->agent->proc, "sys/fs/protected_hardlinks", O_RDONLY | O_CLOEXEC);
-	char on = '1';
-
-	return fd < 0 || read(fd, &on, 1) != 1 || on != '0';
 }
 
 /* may_linkat() and vfs_link() in the kernel, in their order. 0 or an errno; EOPNOTSUPP: let it be asked of the copy. */

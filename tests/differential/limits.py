@@ -193,8 +193,9 @@ def path_only_flags(call, plain, branch, known):
 
 
 def link_by_descriptor(call, plain, branch, known):
-    """linkat(2) with AT_EMPTY_PATH of a file of the lower is refused, as for a descriptor of somebody else's."""
-    return call[1] == "linkat" and call[3] == "%" and plain == ["ok"] and branch == ["ENOENT"]
+    """linkat(2) with AT_EMPTY_PATH of a file of the lower is refused, as for a descriptor of somebody else's; or for the new name first."""
+    return call[1] == "linkat" and call[3] == "%" and \
+        (plain == ["ok"] and branch == ["ENOENT"] or plain == ["ENOENT"] and branch in (["EACCES"], ["EEXIST"], ["ENOTDIR"]))
 
 
 LOOKS = READERS | {"lstat", "fstatat", "content", "readlink", "readlinkat", "access", "faccessat", "faccessat2", "getxattr",
