@@ -65,13 +65,14 @@ void cow_location_close(struct cow_location *l)
 
 int cow_location_now(const struct cow_location *l)
 {
-	cleanup_close int now =
-		l->object_place == COW_PLACE_STALE ? cow_tree_counterpart(l->object_tree, l->object) : -1;
-	enum cow_place_kind place = COW_PLACE_STALE;
+	cleanup_close int now = -1;
 
-	if (now >= 0)
-		place = cow_tree_place(l->object_tree, now);
-	return place == COW_PLACE_UPPER ? cow_steal_fd(&now) : -1;
+	if (l->object_place != COW_PLACE_STALE)
+		return -1;
+	now = cow_tree_counterpart(l->object_tree, l->object);
+	if (now < 0)
+		now = cow_tree_known_orphan(l->object_tree, l->object);
+	return now >= 0 && !cow_needs_work(cow_tree_place(l->object_tree, now)) ? cow_steal_fd(&now) : -1;
 }
 
 static int openat2_path(int dirfd, const char *name, uint64_t flags, uint64_t resolve)

@@ -447,6 +447,22 @@ static int orphan_file(struct copying *c, int fd, cow_copy_check check, void *da
 	return error;
 }
 
+int cow_tree_known_orphan(struct cow_tree *t, int fd)
+{
+	struct stat st;
+	int known;
+
+	if (fstat(fd, &st) != 0)
+		return -1;
+	known = cow_real_open_nameless(t, &st);
+	if (known >= 0)
+		return known;
+	pthread_mutex_lock(&t->orphan_lock);
+	known = orphan_find(t, &st);
+	pthread_mutex_unlock(&t->orphan_lock);
+	return known;
+}
+
 int cow_tree_orphan(struct cow_tree *t, int fd, cow_copy_check check, void *data)
 {
 	__attribute__((cleanup(copying_cleanup))) struct copying c = {

@@ -200,6 +200,8 @@ int cow_tree_real_file(struct cow_tree *t, int fd, cow_copy_check check, void *d
  * -1 with errno.
  */
 int cow_tree_orphan(struct cow_tree *t, int fd, cow_copy_check check, void *data);
+/* If there is one already; or -1. */
+int cow_tree_known_orphan(struct cow_tree *t, int fd);
 /* Is it such a copy? cow_tree_place() has it OUTSIDE, as it needs no work. */
 bool cow_tree_is_orphan(const struct cow_tree *t, int fd);
 
