@@ -64,6 +64,9 @@ struct cow_listener {
 	bool over;                       /* guarded by it */
 	atomic_int workers, waiting;     /* threads; those of them that lead or wait to lead */
 	bool landlock_given, restricted; /* guarded by agent->lock */
+	unsigned cpus;                   /* that there are for the agent */
+	bool busy;                       /* all are at work; guarded by `receive`, too */
+	int64_t looked;                  /* when that was looked at: monotonic nanoseconds */
 };
 
 /* What resolve.c notes of the paths of a call. */
