@@ -54,7 +54,7 @@ static bool sizes_fit(void)
 
 /*
  * Since Linux 6.6: who is woken, the agent by a call or a thread by its answer, comes to the waker's CPU, as that goes
- * to sleep now. That takes 6 us where waking an idle CPU takes 30. But while all CPUs are at work it makes two wait for
+ * to sleep now. That takes 6 us where waking an idle CPU takes 38. But while all CPUs are at work it makes two wait for
  * one, and then another idle: `make -j2` on two CPUs took 7% longer.
  */
 static void wake_here(int fd, bool on)
