@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "../lib/fd.h"
+#include "../lib/process.h"
 
 bool cow_target_valid(const struct cow_target *t)
 {
@@ -76,30 +77,21 @@ int cow_target_link(const struct cow_target *t, const char *name)
 	return openat(t->dir, name, O_PATH | O_CLOEXEC);
 }
 
-/* When a process or thread began (proc_pid_stat(5)), or 0. */
-static unsigned long long began(int dirfd, const char *stat)
+/* When a process or thread began, or 0. */
+static uint64_t began(int dirfd, const char *stat)
 {
-	cleanup_close int fd = openat(dirfd, stat, O_RDONLY | O_CLOEXEC);
-	unsigned long long at = 0;
-	char text[1024];
-	const char *p;
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	struct cow_process p;
 
-	text[n < 0 ? 0 : n] = '\0';
-	/* After the name, which may hold anything: state, and then 18 numbers. */
-	p = strrchr(text, ')');
-	for (int i = 0; i < 20 && p != NULL; i++)
-		p = strchr(p + 1, ' ');
-	return p != NULL && sscanf(p, "%llu", &at) == 1 ? at : 0;
+	return cow_process_read(dirfd, stat, &p) == 0 ? p.began : 0;
 }
 
 /* Its number, which is given again, and the time of its start. */
 uint64_t cow_target_who(struct cow_target *t)
 {
-	unsigned long long at = t->who != 0 ? 0 : began(t->dir, "stat");
+	uint64_t at = t->who != 0 ? 0 : began(t->dir, "stat");
 
 	if (at != 0)
-		t->who = (uint64_t)at << 22 | (uint64_t)t->tid; /* PID_MAX_LIMIT is 1 << 22 */
+		t->who = at << 22 | (uint64_t)t->tid; /* PID_MAX_LIMIT is 1 << 22 */
 	return t->who;
 }
 
@@ -121,7 +113,7 @@ static bool is_own_number(const struct cow_target *t, int procfs, const char *nu
 	cleanup_close int fd = openat(t->dir, "status", O_RDONLY | O_CLOEXEC);
 	char text[4096], own[16], path[32];
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	unsigned long long at;
+	uint64_t at;
 
 	text[n < 0 ? 0 : n] = '\0';
 	snprintf(own, sizeof(own), "%d", last_number(text, "\nNStgid:"));

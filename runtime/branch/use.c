@@ -18,34 +18,19 @@
 #include <unistd.h>
 
 #include "../lib/fd.h"
+#include "../lib/process.h"
 
-/* Field 22 of /proc/PID/stat (proc(5)), in clock ticks since boot; 0: no such process, or it is a zombie. */
+/* In clock ticks since boot; 0: no such process, or it is a zombie. */
 static uint64_t start_time(pid_t pid)
 {
-	cleanup_close int fd = -1;
+	struct cow_process p;
 	char path[40];
-	char text[1024];
-	ssize_t n;
-	char *p;
-	uint64_t value = 0;
-	long threads;
-	char state;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	/* Field 2, the command, may hold anything: what follows its last parenthesis is field 3 (state), 20 (threads).
-	 */
-	p = strrchr(text, ')');
-	if (p == NULL ||
-	    sscanf(p + 1, " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %ld %*s %" SCNu64,
-		   &state, &threads, &value) != 3)
+	if (cow_process_read(AT_FDCWD, path, &p) != 0)
 		return 0;
 	/* A zombie that nobody waits for has no mounts any more; a first thread that ended before the others has. */
-	return (state == 'Z' && threads <= 1) || state == 'X' ? 0 : value;
+	return (p.state == 'Z' && p.threads <= 1) || p.state == 'X' ? 0 : p.began;
 }
 
 /* The container's process if it lives, else 0. */

@@ -12,6 +12,11 @@ from compare import number, tagged
 READERS = {"pread", "read", "mread", "fstat", "statx", "stat", "fgetxattr", "flistxattr", "copyrange", "exec"}
 
 
+def names_replaced(call, known):
+    """Is one of the call's descriptors on what the branch has made anew since, or will?"""
+    return any(known.was_replaced([description.inode]) for description in known.descriptors.named(call))
+
+
 def stale_reader(call, plain, branch, known):
     """A program that opened an untouched file before another changed it keeps seeing the lower's content."""
     by_descriptor = call[1] == "fstatat" and call[3] == "%"
@@ -140,7 +145,7 @@ def stale_access(call, plain, branch, known):
     by_descriptor = call[1] == "faccessat2" and call[3] == "%" or call[1] == "access" and HANDLE.fullmatch(call[2])
     mode = number(call[4] if call[1] == "faccessat2" else call[3]) if by_descriptor else os.W_OK
     return mode & os.W_OK == 0 and {plain[0], branch[0]} == {"ok", "EACCES"} and \
-        any(known.was_replaced([description.inode]) for description in known.descriptors.named(call))
+        names_replaced(call, known)
 
 
 def stale_directory(call, plain, branch, known):
@@ -247,7 +252,7 @@ def stale_program(call, plain, branch, known):
     # (what it was may run where what it has become is killed by a signal)
     refused = (plain in (["ETXTBSY"], ["ENOEXEC"], ["EACCES"]) or plain[0].startswith("status=")) and (branch[:1] == ["ok"] or branch == ["ENOENT"])
     return (refused or plain[:1] == ["ok"] and branch in (["EACCES"], ["ENOEXEC"])) and \
-        any(known.was_replaced([description.inode]) for description in known.descriptors.named(call))
+        names_replaced(call, known)
 
 
 def parted_fifo(call, plain, branch, known):
